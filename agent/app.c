@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Starting and stopping, in order.
+ *
+ * Stopping has two ends that are waited for, in a gate: the server has no request left (DRAINED), and the
+ * supervisor has no process left (SUPERVISOR). On SIGTERM the server drains while running executions go on for the
+ * grace period; whichever comes first, the last request's end or the end of the grace, the supervisor is closed:
+ * it kills what is left, which answers the requests that waited for it. Then the server, then the loop. */
+
+#include "agent/app.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_MODULE "app"
+#include "agent/auth.h"
+#include "agent/base/alloc.h"
+#include "agent/base/clock.h"
+#include "agent/base/fd.h"
+#include "agent/base/log.h"
+#include "agent/base/path.h"
+#include "agent/config.h"
+#include "agent/http/server.h"
+#include "agent/install.h"
+#include "agent/listen.h"
+#include "agent/loop/gate.h"
+#include "agent/loop/loop.h"
+#include "agent/routes.h"
+#include "agent/systemd.h"
+#include "build_config.h"
+#include "proc/supervisor.h"
+
+/* After the supervisor is closed every answer is known; clients that do not read theirs get this long. */
+#define LAST_ANSWERS_MS 2000
+
+static_assert(sizeof(((struct app *)NULL)->address) >= LISTEN_NAME_SIZE, "room for any address");
+
+enum { GATE_DRAINED = 1 << 0, GATE_SUPERVISOR = 1 << 1 };
+
+/* The parts of the running agent that handlers have no business with. */
+struct runner {
+        struct app app;
+        struct loop loop;
+        int argc;
+        char *const *argv;
+        struct gate gate;
+        bool is_stopping;
+        bool is_supervisor_closing;
+        uv_signal_t signals[3];
+        uv_timer_t stop_timer;
+        uv_timer_t watchdog;
+};
+
+/* --- options for the parts --- */
+
+static struct auth_options auth_options(const struct config *c)
+{
+        return (struct auth_options){
+                .secret_file = c->jwt_secret_file,
+                .algorithm = c->jwt_algorithm,
+                .audience = c->jwt_audience,
+                .issuer = c->jwt_issuer,
+                .subject = c->jwt_subject,
+                .leeway_ms = c->jwt_leeway_ms,
+        };
+}
+
+static struct server_options server_options_from(const struct config *c)
+{
+        return (struct server_options){
+                .max_body = c->max_body,
+                .max_connections = c->max_connections,
+                .max_requests = c->max_requests,
+                .header_timeout_ms = c->header_timeout_ms,
+                .body_timeout_ms = c->body_timeout_ms,
+                .idle_timeout_ms = c->idle_timeout_ms,
+                .heartbeat_ms = c->heartbeat_ms,
+                .public_info = c->public_info,
+                .cors_origins = c->cors_origins,
+        };
+}
+
+static struct supervisor_options supervisor_options_from(const struct config *c)
+{
+        return (struct supervisor_options){
+                .shim = install_shim(),
+                .runtime_dir = c->runtime_dir,
+                .run_as = c->run_as,
+                .use_cgroups = c->cgroup == CGROUP_AUTO,
+                .max_processes = c->max_processes,
+                .max_output = c->max_output,
+                .max_output_total = c->max_output_total,
+                .max_discard = c->max_discard,
+                .keep_tail = c->output_keep == OUTPUT_KEEP_HEAD_TAIL,
+                .max_memory = c->max_memory,
+                .max_tasks = c->max_tasks,
+        };
+}
+
+/* --- stopping --- */
+
+static void on_server_closed(void *arg)
+{
+        struct runner *run = arg;
+
+        run->app.server = NULL;
+        for (size_t i = 0; i < ARRAY_LEN(run->signals); i++)
+                uv_close((uv_handle_t *)&run->signals[i], NULL);
+        uv_close((uv_handle_t *)&run->stop_timer, NULL);
+        uv_close((uv_handle_t *)&run->watchdog, NULL);
+}
+
+static void on_everything_ended(struct gate *gate)
+{
+        struct runner *run = container_of(gate, struct runner, gate);
+
+        server_close(run->app.server, on_server_closed, run);
+}
+
+static void on_last_answers_late(uv_timer_t *timer)
+{
+        struct runner *run = timer->data;
+
+        log_warning("clients did not read their answers", NULL);
+        server_cancel_requests(run->app.server);
+}
+
+static void on_supervisor_closed(void *arg)
+{
+        struct runner *run = arg;
+
+        run->app.supervisor = NULL;
+        if (gate_is_pending(&run->gate, GATE_DRAINED))
+                uv_timer_start(&run->stop_timer, on_last_answers_late, LAST_ANSWERS_MS, 0);
+        gate_done(&run->gate, GATE_SUPERVISOR);
+}
+
+static void close_supervisor(struct runner *run)
+{
+        if (run->is_supervisor_closing)
+                return;
+        run->is_supervisor_closing = true;
+        uv_timer_stop(&run->stop_timer);
+        supervisor_close(run->app.supervisor, on_supervisor_closed, run);
+}
+
+static void on_grace_over(uv_timer_t *timer)
+{
+        log_warning("grace period over, ending what still runs", NULL);
+        close_supervisor(timer->data);
+}
+
+static void on_drained(void *arg)
+{
+        struct runner *run = arg;
+
+        close_supervisor(run);
+        gate_done(&run->gate, GATE_DRAINED);
+}
+
+static void stop(struct runner *run, int signum)
+{
+        if (run->is_stopping) {
+                log_warning("second signal, ending what still runs", "signal=%d", signum);
+                close_supervisor(run);
+                return;
+        }
+        log_info("stopping", "signal=%d grace_ms=%llu", signum,
+                 (unsigned long long)run->app.config->shutdown_grace_ms);
+        (void)systemd_notify_stopping(); /* nothing depends on it */
+        run->is_stopping = true;
+        gate_expect(&run->gate, GATE_DRAINED | GATE_SUPERVISOR);
+        uv_timer_start(&run->stop_timer, on_grace_over, run->app.config->shutdown_grace_ms, 0);
+        server_drain(run->app.server, on_drained, run);
+}
+
+/* --- reloading --- */
+
+static void reload(struct runner *run)
+{
+        struct app *app = &run->app;
+        struct error err = ERROR_INIT;
+        struct auth_options auth;
+        struct server_options server;
+        struct supervisor_options supervisor;
+
+        (void)systemd_notify_reloading();
+        if (config_reload(app->config, run->argc, run->argv, &err) < 0) {
+                log_error("reload failed, the old configuration stays", "error=%s",
+                          log_quote(err.message));
+        } else {
+                auth = auth_options(app->config);
+                server = server_options_from(app->config);
+                supervisor = supervisor_options_from(app->config);
+                log_set_level((enum log_level)app->config->log_level);
+                server_set_options(app->server, &server);
+                supervisor_set_limits(app->supervisor, &supervisor);
+                if (auth_reload(app->auth, &auth, &err) < 0)
+                        log_error("reload of the key failed, the old one stays", "error=%s",
+                                  log_quote(err.message));
+                else
+                        log_info("reloaded", NULL);
+        }
+        (void)systemd_notify_ready();
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+        struct runner *run = handle->data;
+
+        if (signum != SIGHUP)
+                stop(run, signum);
+        else if (!run->is_stopping)
+                reload(run);
+}
+
+/* --- starting --- */
+
+static void on_watchdog(uv_timer_t *timer)
+{
+        (void)timer;
+        (void)systemd_notify_watchdog();
+}
+
+static void start_handles(struct runner *run)
+{
+        static const int signums[] = { SIGTERM, SIGINT, SIGHUP };
+        uv_loop_t *loop = &run->loop.uv;
+        uint64_t watchdog_ms = systemd_watchdog_ms();
+
+        for (size_t i = 0; i < ARRAY_LEN(signums); i++) {
+                uv_signal_init(loop, &run->signals[i]);
+                run->signals[i].data = run;
+                uv_signal_start(&run->signals[i], on_signal, signums[i]);
+        }
+        uv_timer_init(loop, &run->stop_timer);
+        uv_timer_init(loop, &run->watchdog);
+        run->stop_timer.data = run;
+        if (watchdog_ms > 0)
+                uv_timer_start(&run->watchdog, on_watchdog, 0, watchdog_ms / 2);
+}
+
+static int open_listener(const struct config *config, int *ret_fd, struct error *err)
+{
+        int n = systemd_listen_fds(err);
+
+        if (n < 0)
+                return error_wrap(err, "socket activation");
+        if (n == 0)
+                return listen_open(config->listen, ret_fd, err);
+        if (n > 1 || !systemd_is_listening_stream(SYSTEMD_LISTEN_FDS_START))
+                return error_set_field(
+                        err, -EINVAL, "",
+                        "socket activation: expected one listening stream socket, got %d", n);
+        *ret_fd = SYSTEMD_LISTEN_FDS_START;
+        return 0;
+}
+
+static int make_dirs(const struct config *config, struct error *err)
+{
+        int r;
+
+        r = path_make_dirs(config->workspace, 0755, err);
+        if (r < 0)
+                return error_wrap(err, "workspace");
+        r = path_make_dirs(config->runtime_dir, 0755, err);
+        if (r < 0)
+                return error_wrap(err, "runtime-dir");
+        return 0;
+}
+
+static int start(struct runner *run, int *listen_fd, struct error *err)
+{
+        struct app *app = &run->app;
+        struct auth_options auth = auth_options(app->config);
+        struct server_options server = server_options_from(app->config);
+        struct supervisor_options supervisor = supervisor_options_from(app->config);
+        struct server_environment environment;
+        int r;
+
+        r = make_dirs(app->config, err);
+        if (r < 0)
+                return r;
+        r = auth_new(&auth, &app->auth, err);
+        if (r < 0)
+                return r;
+        r = open_listener(app->config, listen_fd, err);
+        if (r < 0)
+                return r;
+        r = supervisor_new(&run->loop, &supervisor, &app->supervisor, err);
+        if (r < 0)
+                return r;
+
+        environment = (struct server_environment){
+                .loop = &run->loop,
+                .app = app,
+                .auth = app->auth,
+                .metrics = &app->metrics,
+                .routes = routes,
+                .n_routes = n_routes,
+        };
+        (void)listen_name(*listen_fd, app->address);
+        r = server_new(&environment, &server, STEAL_FD(*listen_fd), &app->server, err);
+        if (r < 0)
+                return r;
+        log_info("listening", "address=%s version=%s pid=%d tracking=%s", app->address,
+                 VM_AGENT_VERSION, (int)getpid(), supervisor_tracking(app->supervisor));
+        return 0;
+}
+
+/* See the header. */
+int app_check(const struct config *config, struct error *err)
+{
+        CLEANUP(auth_free) struct auth *auth = NULL;
+        struct auth_options options = auth_options(config);
+        int r;
+
+        r = config_check(config, err);
+        if (r < 0)
+                return r;
+        return auth_new(&options, &auth, err);
+}
+
+static void give_up_start(struct runner *run)
+{
+        if (!run->app.supervisor)
+                return;
+        supervisor_close(run->app.supervisor, NULL, NULL);
+        loop_run(&run->loop);
+}
+
+/* See the header. */
+int app_run(struct config *config, int argc, char *const *argv)
+{
+        CLEANUP(fd_close) int listen_fd = -1;
+        struct runner *run = xnew(struct runner);
+        struct error err = ERROR_INIT;
+        int r;
+
+        run->argc = argc;
+        run->argv = argv;
+        run->app.loop = &run->loop;
+        run->app.config = config;
+        run->app.routes = routes;
+        run->app.n_routes = n_routes;
+        run->app.driver_dir = install_driver_dir();
+        run->app.metrics.started_ms = clock_now_ms();
+        gate_init(&run->gate, on_everything_ended);
+
+        r = loop_init(&run->loop);
+        assert(r == 0);
+        r = start(run, &listen_fd, &err);
+        if (r < 0) {
+                log_error("cannot start", "error=%s", log_quote(err.message));
+                give_up_start(run);
+        } else {
+                start_handles(run);
+                (void)systemd_notify_ready();
+                loop_run(&run->loop);
+                log_info("stopped", NULL);
+        }
+
+        if (loop_close(&run->loop) < 0)
+                r = -EBUSY;
+        auth_free(run->app.auth);
+        config_free(config);
+        free(run);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

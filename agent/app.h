@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The running agent: what handlers reach through request_app(). */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/error.h"
+#include "agent/metrics.h"
+
+struct auth;
+struct config;
+struct loop;
+struct route;
+struct server;
+struct supervisor;
+
+struct app {
+        struct loop *loop;
+        struct config *config;
+        struct auth *auth;
+        struct supervisor *supervisor;
+        struct server *server;
+        const struct route *routes;
+        size_t n_routes;
+        const char *driver_dir; /* the language drivers */
+        char address[128];      /* where it listens, as the listen option writes it */
+        struct metrics metrics;
+};
+
+/* Serves until it is told to stop; returns the program's exit status. Takes @config. @argc and @argv are the
+ * options again, for a reload. */
+int app_run(struct config *config, int argc, char *const *argv);
+
+/* For `vm-agent check-config`: everything that would keep app_run from starting, short of opening sockets. */
+int app_check(const struct config *config, struct error *err);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Time. Everything that measures uses the monotonic clock; the wall clock is for tokens and time
+ * stamps only. Both can be frozen, so that tests of deadlines and expiry neither sleep nor race. */
+
+#include "agent/base/clock.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+static struct {
+        bool active;
+        uint64_t monotonic_us;
+        int64_t realtime_s;
+} fake;
+
+/* Microseconds of a clock that never jumps; its zero means nothing. */
+uint64_t clock_now_us(void)
+{
+        struct timespec ts;
+
+        if (fake.active)
+                return fake.monotonic_us;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail with a valid clock and pointer */
+        return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* The same clock in milliseconds, rounded down. */
+uint64_t clock_now_ms(void)
+{
+        return clock_now_us() / 1000;
+}
+
+static int64_t realtime_ms(void)
+{
+        struct timespec ts;
+
+        if (fake.active)
+                return fake.realtime_s * 1000;
+
+        (void)clock_gettime(CLOCK_REALTIME, &ts);
+        return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Seconds since the epoch. */
+int64_t clock_realtime_s(void)
+{
+        return realtime_ms() / 1000;
+}
+
+/* For tests: stops every clock at these values, or lets them run again when @realtime_s is
+ * negative. */
+void clock_set_fake(uint64_t monotonic_us, int64_t realtime_s)
+{
+        fake.active = realtime_s >= 0;
+        fake.monotonic_us = monotonic_us;
+        fake.realtime_s = realtime_s;
+}
+
+/* The current time as RFC 3339 in UTC with milliseconds. Returns @dst. */
+char *clock_rfc3339_now(char dst[CLOCK_RFC3339_SIZE])
+{
+        return clock_rfc3339(dst, realtime_ms());
+}
+
+/* @t_ms (milliseconds since the epoch, not before it) as RFC 3339. Returns @dst. */
+char *clock_rfc3339(char dst[CLOCK_RFC3339_SIZE], int64_t t_ms)
+{
+        time_t seconds = (time_t)(t_ms / 1000);
+        struct tm tm = { 0 };
+        size_t n;
+
+        (void)gmtime_r(&seconds,
+                       &tm); /* fails for years that do not fit an int: far from any clock */
+        n = strftime(dst, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+        (void)snprintf(dst + n, CLOCK_RFC3339_SIZE - n, ".%03dZ", (int)(t_ms % 1000));
+        return dst;
+}

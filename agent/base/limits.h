@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Every hard limit in one place. What an operator may want to change is an option instead
+ * (agent/config_table.c); what stands here protects the agent from its clients whatever the options say. */
+
+#include "agent/base/macros.h"
+
+/* HTTP */
+#define LIMIT_HEADER_BYTES (32 * KIB) /* request line and headers together: 431 */
+#define LIMIT_URI_BYTES    (16 * KIB) /* request target: 414 */
+#define LIMIT_CONNECTION_MEMORY \
+        (64 * KIB) /* the HTTP library's pool per connection, cleared for each request */
+#define LIMIT_QUERY_PARAMETERS 64
+#define LIMIT_DRAIN_BYTES \
+        (64 * KIB)             /* refused bodies up to here are read, so the connection lives */
+#define LIMIT_REQUEST_ID   128 /* longer incoming X-Request-ID are replaced */
+#define LIMIT_JSON_INLINE  (64 * KIB) /* larger bodies are parsed off the loop */
+#define LIMIT_JSON_DEPTH   64         /* nesting of request bodies */
+#define LIMIT_REPLY_INLINE (64 * KIB) /* larger documents are encoded while they are sent */
+
+/* Tokens */
+#define LIMIT_TOKEN_BYTES  (8 * KIB)
+#define LIMIT_TOKEN_CACHE  1024
+#define LIMIT_SECRET_BYTES (64 * KIB)
+#define MIN_SECRET_BYTES   32
+
+/* Requests' fields */
+#define LIMIT_CODE_BYTES      (8 * MIB)
+#define LIMIT_COMMAND_BYTES   (2 * MIB)
+#define LIMIT_ARGS            4096
+#define LIMIT_ENV_ENTRIES     1024
+#define LIMIT_ENV_VALUE_BYTES (128 * KIB - 1) /* Linux: one string of argv or envp */
+#define LIMIT_INPUT_BYTES     (8 * MIB)
+
+/* Processes */
+#define LIMIT_ARG_BYTES  (128 * KIB - 1)
+#define LIMIT_ARGV_BYTES (1536 * KIB) /* argv and envp together; the kernel's default is 2 MiB */
+#define LIMIT_READ_SLICE (256 * KIB)  /* bytes read from one pipe before others get their turn */

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Deadlines are checked by the server's tick, in a walk over all connections (their number is bounded): a timer
+ * for each would cost every request two heap operations for something that hardly ever fires. */
+
+#include "agent/http/connection.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/clock.h"
+
+/* Registers a connection in @all. @fd stays the HTTP library's. */
+struct connection *connection_new(struct list *all, int fd)
+{
+        struct connection *c = xnew(struct connection);
+
+        c->fd = fd;
+        list_append(all, &c->link);
+        return c;
+}
+
+/* Forgets a connection that was closed. */
+struct connection *connection_free(struct connection *c)
+{
+        if (!c)
+                return NULL;
+        list_remove(&c->link);
+        free(c);
+        return NULL;
+}
+
+/* Sets or clears the deadline of the current phase. */
+void connection_expect(struct connection *c, uint64_t timeout_ms)
+{
+        c->deadline_ms = timeout_ms > 0 ? clock_now_ms() + timeout_ms : 0;
+}
+
+/* Ends the connection as if the client had closed it. */
+void connection_cut(struct connection *c)
+{
+        /* Fails only when the peer closed it already. */
+        (void)shutdown(c->fd, SHUT_RDWR);
+        c->deadline_ms = 0;
+}
+
+/* See the header. */
+unsigned connection_cut_expired(struct list *all)
+{
+        uint64_t now = clock_now_ms();
+        unsigned n = 0;
+
+        list_for_each(pos, all) {
+                struct connection *c = list_entry(pos, struct connection, link);
+
+                if (c->deadline_ms == 0 || c->deadline_ms > now)
+                        continue;
+                connection_cut(c);
+                n++;
+        }
+        return n;
+}
+
+/* See the header. */
+void connection_cut_idle(struct list *all)
+{
+        list_for_each(pos, all) {
+                struct connection *c = list_entry(pos, struct connection, link);
+
+                if (!c->request)
+                        connection_cut(c);
+        }
+}

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What every request goes through before its handler: route → token → limits → body → decode.
+ *
+ * A refusal is an answer like any other, given as early as the facts are known. When the client is still sending
+ * a small body, that body is read and thrown away first, so that the connection can be used again; a large one is
+ * not waited for: the answer goes out at once and the connection is closed. */
+
+#include "agent/http/request_private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_MODULE "http"
+#include "agent/base/alloc.h"
+#include "agent/base/clock.h"
+#include "agent/base/log.h"
+#include "agent/base/str.h"
+#include "agent/http/connection.h"
+#include "agent/http/refusal.h"
+#include "agent/http/server.h"
+#include "agent/http/server_private.h"
+#include "agent/json/decode.h"
+#include "agent/loop/job.h"
+
+static const char *header(const struct request *req, const char *name)
+{
+        return MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name);
+}
+
+static bool is_sane_id(const char *id)
+{
+        size_t size = strlen(id);
+
+        if (size == 0 || size > LIMIT_REQUEST_ID)
+                return false;
+        for (; *id; id++)
+                if (*id <= ' ' || *id > '~' || *id == '"' || *id == '\\')
+                        return false;
+        return true;
+}
+
+static void adopt_request_id(struct request *req)
+{
+        const char *id = header(req, "X-Request-ID");
+
+        if (id && is_sane_id(id))
+                memcpy(req->id, id, strlen(id) + 1);
+}
+
+/* The length that the client announced: true and *ret, or false when it did not (chunked, or no body). */
+static bool announced_size(const struct request *req, uint64_t *ret)
+{
+        const char *length = header(req, "Content-Length");
+
+        return length && str_parse_u64(length, ret) == 0;
+}
+
+static bool has_chunked_body(const struct request *req)
+{
+        return header(req, "Transfer-Encoding") != NULL;
+}
+
+/* See request_private.h. */
+bool request_can_drain(const struct request *req)
+{
+        uint64_t size = 0;
+
+        /* With Expect it waits for our word before it sends anything. */
+        if (req->is_framing_bad || header(req, "Expect"))
+                return false;
+        return announced_size(req, &size) ? size <= LIMIT_DRAIN_BYTES : true;
+}
+
+/* Where a body ends must be beyond doubt: two answers are how requests are smuggled past a proxy. */
+static int check_framing(struct request *req)
+{
+        const char *encoding = header(req, "Transfer-Encoding");
+
+        if (!encoding)
+                return 0;
+        req->is_framing_bad = true;
+        if (header(req, "Content-Length"))
+                return request_fail(req, PROBLEM_INVALID_REQUEST,
+                                    "Content-Length and Transfer-Encoding exclude each other");
+        if (!str_equal_nocase(encoding, "chunked"))
+                return request_fail(req, PROBLEM_INVALID_REQUEST,
+                                    "Transfer-Encoding: only 'chunked' is understood");
+        req->is_framing_bad = false;
+        return 0;
+}
+
+static int check_target(struct request *req)
+{
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+                req->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+        int n_query = MHD_get_connection_values(req->conn, MHD_GET_ARGUMENT_KIND, NULL, NULL);
+
+        if (req->is_target_long)
+                return request_fail(req, PROBLEM_URI_TOO_LONG,
+                                    "the request target is longer than %zu bytes", LIMIT_URI_BYTES);
+        if (info && info->header_size > LIMIT_HEADER_BYTES)
+                return request_fail(req, PROBLEM_HEADERS_TOO_LARGE,
+                                    "the headers have %zu bytes, at most %zu are read",
+                                    info->header_size, LIMIT_HEADER_BYTES);
+        if (req->is_target_bad || req->path[0] != '/')
+                return request_fail(req, PROBLEM_INVALID_PATH, "the request target is not a path");
+        if (n_query > LIMIT_QUERY_PARAMETERS)
+                return request_fail(req, PROBLEM_INVALID_REQUEST,
+                                    "%d query parameters, at most %d are read", n_query,
+                                    LIMIT_QUERY_PARAMETERS);
+        return check_framing(req);
+}
+
+static bool cors_is_on(const struct request *req)
+{
+        char *const *origins = server_options(req->server)->cors_origins;
+
+        return origins && origins[0];
+}
+
+/* A browser asks what it may send; the answer's origin headers are response.c's. */
+static void answer_preflight(struct request *req)
+{
+        const char *headers = header(req, "Access-Control-Request-Headers");
+
+        request_set_header(req, "Access-Control-Allow-Methods",
+                           "GET, HEAD, POST, PUT, PATCH, DELETE");
+        request_set_header(req, "Access-Control-Allow-Headers",
+                           headers ? headers : "Authorization, Content-Type, X-Request-ID");
+        request_set_header(req, "Access-Control-Max-Age", "600");
+        request_reply_bytes(req, 204, NULL, "", 0);
+}
+
+static void refuse_method(struct request *req)
+{
+        char allow[64] = "";
+
+        for (unsigned i = 0; i < req->match.n_allowed; i++) {
+                const char *name = http_method_name(req->match.allowed[i]);
+                size_t used = strlen(allow);
+
+                snprintf(allow + used, sizeof(allow) - used, "%s%s%s", used ? ", " : "", name,
+                         req->match.allowed[i] == HTTP_GET ? ", HEAD" : "");
+        }
+        request_set_header(req, "Allow", allow);
+        request_fail(req, PROBLEM_METHOD_NOT_ALLOWED, "%.32s is not allowed here; allowed: %s",
+                     req->method, allow);
+}
+
+static void check_route(struct request *req)
+{
+        router_match(server_router(req->server), req->method, req->path, &req->match);
+        for (unsigned i = 0; i < req->match.n_parameters; i++)
+                req->parameters[i] = xstrndup(req->match.parameters[i].value,
+                                              req->match.parameters[i].value_size);
+        if (req->match.route)
+                return;
+        if (cors_is_on(req) && str_equal(req->method, "OPTIONS") && header(req, "Origin"))
+                answer_preflight(req);
+        else if (req->match.n_allowed > 0)
+                refuse_method(req);
+        else
+                request_fail(req, PROBLEM_NOT_FOUND, "no such endpoint: %.16s %.200s", req->method,
+                             log_quote(req->path));
+}
+
+static bool needs_token(const struct request *req)
+{
+        switch (req->match.route->auth) {
+        case AUTH_NONE:
+                return false;
+        case AUTH_INFO:
+                return !server_options(req->server)->public_info;
+        case AUTH_JWT:
+                break;
+        }
+        return true;
+}
+
+static void check_token(struct request *req)
+{
+        const char *why = NULL;
+
+        if (!needs_token(req))
+                return;
+        switch (auth_check(server_environment(req->server)->auth, header(req, "Authorization"),
+                           clock_realtime_s(), &req->principal, &why)) {
+        case AUTH_OK:
+                return;
+        case AUTH_MISSING:
+                request_set_header(req, "WWW-Authenticate", "Bearer");
+                request_fail(
+                        req, PROBLEM_UNAUTHENTICATED,
+                        "Authentication required: send an 'Authorization: Bearer <token>' header");
+                return;
+        case AUTH_EXPIRED:
+                request_set_header(req, "WWW-Authenticate", "Bearer error=\"invalid_token\"");
+                request_fail(req, PROBLEM_TOKEN_EXPIRED, "Invalid or expired token: token expired");
+                return;
+        case AUTH_INVALID:
+                break;
+        }
+        log_info("token refused", "id=%s reason=%s", req->id, log_quote(why ? why : "?"));
+        request_set_header(req, "WWW-Authenticate", "Bearer error=\"invalid_token\"");
+        request_fail(req, PROBLEM_INVALID_TOKEN, "Invalid or expired token");
+}
+
+static void check_limits(struct request *req)
+{
+        const struct server_options *o = server_options(req->server);
+        uint64_t size = 0;
+
+        if (server_is_draining(req->server)) {
+                request_fail(req, PROBLEM_UNAVAILABLE, "the agent is shutting down");
+                return;
+        }
+        if (req->match.route->auth != AUTH_NONE &&
+            server_n_requests(req->server) > o->max_requests) {
+                request_set_header(req, "Retry-After", "1");
+                request_fail(req, PROBLEM_LIMIT_REACHED,
+                             "%llu requests are being handled already; try again",
+                             (unsigned long long)o->max_requests);
+                return;
+        }
+        req->body.max = req->match.route->body == BODY_NONE ? LIMIT_DRAIN_BYTES : o->max_body;
+        if (announced_size(req, &size) && size > req->body.max)
+                request_fail(req, PROBLEM_TOO_LARGE,
+                             "the body has %llu bytes, at most %zu are accepted",
+                             (unsigned long long)size, req->body.max);
+}
+
+static void expect_body(struct request *req)
+{
+        uint64_t size = server_options(req->server)->max_body;
+
+        if (!announced_size(req, &size) && !has_chunked_body(req))
+                return;
+        /* Whole seconds per 64 KiB on top: a slow link may take its time over a large body. */
+        connection_expect(req->connection,
+                          server_options(req->server)->body_timeout_ms + size / (64 * KIB) * 1000);
+}
+
+/* See request_private.h. */
+void request_begin(struct request *req, const char *method, const char *path)
+{
+        static void (*const checks[])(struct request *) = { check_route, check_token,
+                                                            check_limits };
+
+        connection_expect(req->connection, 0);
+        req->method = xstrdup(method);
+        req->path = xstrdup(path);
+        adopt_request_id(req);
+
+        check_target(req);
+        for (unsigned i = 0; i < ARRAY_LEN(checks) && req->state == REQUEST_HEADERS; i++)
+                checks[i](req);
+        if (req->state == REQUEST_HEADERS)
+                request_set_state(req, REQUEST_BODY);
+        else
+                req->discards_body = true;
+        expect_body(req);
+}
+
+/* See request_private.h. */
+bool request_feed(struct request *req, const char *data, size_t size)
+{
+        char message[128];
+        int r;
+
+        if (req->discards_body) {
+                req->discarded += size;
+                return req->discarded <= LIMIT_DRAIN_BYTES;
+        }
+        r = buf_append(&req->body, data, size);
+        if (r == 0)
+                return true;
+
+        /* Only a chunked body can be too large here: an announced size was checked before. */
+        snprintf(message, sizeof(message), "the body is larger than the accepted %zu bytes",
+                 req->body.max);
+        if (r == -EFBIG)
+                refusal_send(req, PROBLEM_TOO_LARGE, message);
+        else
+                refusal_send(req, PROBLEM_UNAVAILABLE, "no memory for the body");
+        return false;
+}
+
+/* --- body → arguments → handler --- */
+
+static bool lookup_query(const struct request *req, const char *name, const char **ret,
+                         size_t *ret_size)
+{
+        if (MHD_lookup_connection_value_n(req->conn, MHD_GET_ARGUMENT_KIND, name, strlen(name), ret,
+                                          ret_size) != MHD_YES)
+                return false;
+        if (!*ret) { /* "?name" without a value */
+                *ret = "";
+                *ret_size = 0;
+        }
+        return true;
+}
+
+static bool lookup_path(const struct request *req, const char *name, const char **ret,
+                        size_t *ret_size)
+{
+        for (unsigned i = 0; i < req->match.n_parameters; i++) {
+                if (req->match.parameters[i].name_size != strlen(name) ||
+                    memcmp(req->match.parameters[i].name, name, strlen(name)) != 0)
+                        continue;
+                *ret = req->parameters[i];
+                *ret_size = req->match.parameters[i].value_size;
+                return true;
+        }
+        return false;
+}
+
+static bool lookup(void *arg, enum field_in in, const char *name, const char **ret,
+                   size_t *ret_size)
+{
+        const struct request *req = arg;
+
+        return in == IN_QUERY ? lookup_query(req, name, ret, ret_size)
+                              : lookup_path(req, name, ret, ret_size);
+}
+
+static void call_handler(struct request *req)
+{
+        const struct route *route = req->match.route;
+        struct json_source source = { .body = req->json, .lookup = lookup, .arg = req };
+        struct error err = ERROR_INIT;
+        int r;
+
+        if (route->args) {
+                req->args = xcalloc(1, route->args_size);
+                r = json_decode(route->args, &source, req->args, route->args_size, &err);
+                if (r < 0) {
+                        request_fail_field(req,
+                                           r == -ENOKEY ? PROBLEM_MISSING_PARAMETER
+                                                        : PROBLEM_INVALID_REQUEST,
+                                           err.field, "%s", err.message);
+                        return;
+                }
+        }
+
+        request_set_state(req, REQUEST_RUNNING);
+        if (route->flags & ROUTE_HEARTBEAT)
+                req->heartbeat_at_ms = clock_now_ms() + server_options(req->server)->heartbeat_ms;
+        r = route->handler(req);
+        if (r < 0 && req->state == REQUEST_RUNNING) {
+                log_error("handler failed", "id=%s route=%s error=%s", req->id, route->path,
+                          strerror(-r));
+                request_fail(req, PROBLEM_INTERNAL, "internal error");
+        }
+}
+
+static void take_json(struct request *req, int r, json_t *json, const struct error *err)
+{
+        if (r < 0) {
+                request_fail(req, r == -ENOMEM ? PROBLEM_UNAVAILABLE : PROBLEM_INVALID_JSON, "%s",
+                             err->message);
+                return;
+        }
+        req->json = json;
+        call_handler(req);
+}
+
+/* A large body is parsed by a worker: it may take tens of milliseconds. The worker sees the text alone (R9). */
+struct parse_job {
+        struct request *req; /* a reference; the worker does not touch it */
+        char *data;
+        size_t size;
+        json_t *json;
+        struct error err;
+        int r;
+};
+
+static void parse_job_run(void *arg)
+{
+        struct parse_job *job = arg;
+
+        job->r = json_parse_object(job->data, job->size, &job->json, &job->err);
+}
+
+static void parse_job_done(void *arg)
+{
+        struct parse_job *job = arg;
+        struct request *req = job->req;
+
+        if (req->state == REQUEST_BODY)
+                take_json(req, job->r, STEAL(job->json), &job->err);
+        json_decref(job->json);
+        free(job->data);
+        free(job);
+        request_unref(req);
+}
+
+static int parse_off_loop(struct request *req)
+{
+        struct parse_job *job = xnew(struct parse_job);
+        int r;
+
+        job->req = request_ref(req);
+        job->data = buf_steal(&req->body, &job->size);
+        req->discarded = job->size; /* for the access log */
+        r = job_run(server_environment(req->server)->loop, job, parse_job_run, parse_job_done);
+        if (r < 0) {
+                free(job->data);
+                free(job);
+                request_unref(req);
+                request_fail(req, PROBLEM_UNAVAILABLE, "no worker thread: %s", strerror(-r));
+        }
+        return r;
+}
+
+/* See request_private.h. */
+void request_dispatch(struct request *req)
+{
+        struct error err = ERROR_INIT;
+        json_t *json = NULL;
+        int r;
+
+        req->is_dispatched = true;
+        connection_expect(req->connection, 0);
+        if (req->match.route->body == BODY_NONE) {
+                call_handler(req);
+                return;
+        }
+        if (req->body.size > LIMIT_JSON_INLINE) {
+                (void)parse_off_loop(req); /* it has answered if it failed */
+                return;
+        }
+        r = json_parse_object(req->body.data, req->body.size, &json, &err);
+        take_json(req, r, json, &err);
+}

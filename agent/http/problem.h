@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Every way a request can fail, with its status and the code that clients see (contract: error codes). */
+
+#include <jansson.h>
+
+#define PROBLEMS(X)                                              \
+        X(INVALID_JSON, 400, "INVALID_JSON")                     \
+        X(INVALID_REQUEST, 400, "INVALID_REQUEST")               \
+        X(MISSING_PARAMETER, 400, "MISSING_PARAMETER")           \
+        X(INVALID_PATH, 400, "INVALID_PATH")                     \
+        X(WORKDIR_NOT_FOUND, 400, "WORKDIR_NOT_FOUND")           \
+        X(RUNTIME_NOT_AVAILABLE, 400, "RUNTIME_NOT_AVAILABLE")   \
+        X(COMMAND_NOT_FOUND, 400, "COMMAND_NOT_FOUND")           \
+        X(COMMAND_NOT_EXECUTABLE, 400, "COMMAND_NOT_EXECUTABLE") \
+        X(UNAUTHENTICATED, 401, "AUTHENTICATION_REQUIRED")       \
+        X(INVALID_TOKEN, 401, "INVALID_TOKEN")                   \
+        X(TOKEN_EXPIRED, 401, "TOKEN_EXPIRED")                   \
+        X(NOT_FOUND, 404, "NOT_FOUND")                           \
+        X(METHOD_NOT_ALLOWED, 405, "METHOD_NOT_ALLOWED")         \
+        X(TOO_LARGE, 413, "PAYLOAD_TOO_LARGE")                   \
+        X(URI_TOO_LONG, 414, "URI_TOO_LONG")                     \
+        X(HEADERS_TOO_LARGE, 431, "HEADERS_TOO_LARGE")           \
+        X(LIMIT_REACHED, 429, "RATE_LIMIT_EXCEEDED")             \
+        X(INTERNAL, 500, "INTERNAL_ERROR")                       \
+        X(HTTP_VERSION, 505, "HTTP_VERSION_NOT_SUPPORTED")       \
+        X(UNAVAILABLE, 503, "SERVICE_UNAVAILABLE")
+
+enum problem {
+#define PROBLEM_ENUM_(name, status, code) PROBLEM_##name,
+        PROBLEMS(PROBLEM_ENUM_)
+#undef PROBLEM_ENUM_
+                N_PROBLEMS
+};
+
+unsigned problem_status(enum problem p);
+const char *problem_code(enum problem p);
+
+/* The error document in the superset shape that all public clients understand. @field (a JSON pointer) may be
+ * NULL or empty. Returns a new reference. */
+json_t *problem_document(enum problem p, const char *message, const char *field,
+                         const char *request_id);

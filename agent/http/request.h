@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* One HTTP request, as handlers see it: refcounted, so that it may safely outlive its client, and with exactly
+ * one answer. The states and invariants are drawn in docs/ARCHITECTURE.md. */
+
+#include <stddef.h>
+
+#include <jansson.h>
+
+#include "agent/auth.h"
+#include "agent/base/error.h"
+#include "agent/http/problem.h"
+
+struct app;
+struct document;
+struct request;
+struct route;
+
+/* Every asynchronous operation that stores the pointer holds a reference. */
+struct request *request_ref(struct request *req);
+struct request *request_unref(struct request *req); /* returns NULL */
+
+/* The decoded arguments of the route's field table; valid as long as the request. */
+const void *request_args(const struct request *req);
+const struct principal *request_principal(const struct request *req);
+struct app *request_app(const struct request *req);
+const char *request_id(const struct request *req);
+const struct route *request_route(const struct request *req);
+
+/* @fn(@arg) is called at most once: when the client leaves, or the agent shuts down, before the answer. It must
+ * make the operation end soon; an answer given after it is swallowed. */
+void request_on_cancel(struct request *req, void (*fn)(void *arg), void *arg);
+
+/* The answer: exactly one of these, once. All return 0, so that a handler can `return request_fail(…)`. After the
+ * client has gone they free what they took and do nothing. */
+int request_reply_json(struct request *req, unsigned status, json_t *body); /* takes body */
+int request_reply_document(struct request *req, unsigned status,
+                           struct document *body); /* takes body */
+int request_reply_bytes(struct request *req, unsigned status, const char *type, const void *data,
+                        size_t size);
+int request_fail(struct request *req, enum problem p, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* As request_fail, and blames the input field @field, a JSON pointer. */
+int request_fail_field(struct request *req, enum problem p, const char *field, const char *fmt, ...)
+        PRINTF_LIKE(4, 5);
+
+/* Adds a header to the answer that has not been given yet. @name is a constant; @value is copied. */
+void request_set_header(struct request *req, const char *name, const char *value);

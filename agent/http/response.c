@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* From an answer to bytes on the connection.
+ *
+ * An answer that is ready and small is handed over as a buffer. One that is large (a document) or not there yet (a
+ * quiet execution whose header must go out before a proxy loses patience) is pulled by MHD through on_read; while
+ * there is nothing to send the connection is suspended, with its hang-up watch, as at any other wait. */
+
+#include "agent/http/request_private.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/clock.h"
+#include "agent/http/connection.h"
+#include "agent/http/refusal.h"
+#include "agent/http/server.h"
+#include "agent/http/server_private.h"
+#include "agent/json/document.h"
+
+#define READ_BLOCK (64 * KIB)
+
+static bool is_ready(const struct request *req)
+{
+        return req->state == REQUEST_REPLYING;
+}
+
+static ssize_t on_read(void *cls, uint64_t position, char *dst, size_t size)
+{
+        struct request *req = cls;
+        size_t n;
+
+        (void)position;
+        if (req->state == REQUEST_GONE)
+                return MHD_CONTENT_READER_END_WITH_ERROR;
+        if (req->spaces > 0) {
+                n = MIN((size_t)req->spaces, size);
+                memset(dst, ' ', n);
+                req->spaces -= (unsigned)n;
+        } else if (is_ready(req)) {
+                n = reply_read(&req->reply, dst, size);
+                if (n == 0)
+                        return MHD_CONTENT_READER_END_OF_STREAM;
+        } else {
+                request_suspend(req);
+                return 0;
+        }
+        req->sent += n;
+        return (ssize_t)n;
+}
+
+static void on_reader_freed(void *cls)
+{
+        struct request *req = cls;
+
+        request_unref(req);
+}
+
+static struct MHD_Response *make_response(struct request *req)
+{
+        struct reply *reply = &req->reply;
+
+        if (is_ready(req) && !reply->document) {
+                req->sent = reply->size;
+                return MHD_create_response_from_buffer(reply->size, STEAL(reply->data),
+                                                       MHD_RESPMEM_MUST_FREE);
+        }
+        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READ_BLOCK, on_read,
+                                                 request_ref(req), on_reader_freed);
+}
+
+static void add_cors_headers(struct request *req, struct MHD_Response *response)
+{
+        char *const *origins = server_options(req->server)->cors_origins;
+        const char *origin;
+
+        if (!origins || !origins[0])
+                return;
+        MHD_add_response_header(response, "Vary", "Origin");
+        origin = MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, "Origin");
+        for (; origin && *origins; origins++) {
+                if (strcmp(*origins, "*") != 0 && strcmp(*origins, origin) != 0)
+                        continue;
+                MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
+                MHD_add_response_header(response, "Access-Control-Expose-Headers", "X-Request-ID");
+                return;
+        }
+}
+
+/* See request_private.h. */
+enum MHD_Result request_queue_response(struct request *req)
+{
+        struct reply *reply = &req->reply;
+        struct MHD_Response *response;
+        enum MHD_Result result;
+
+        assert(!req->is_queued);
+        if (!is_ready(req)) {
+                req->is_early = true;
+                reply->status = 200;
+                reply->type = "application/json";
+        }
+        response = make_response(req);
+        if (!response)
+                return MHD_NO;
+
+        if (reply->type)
+                MHD_add_response_header(response, "Content-Type", reply->type);
+        MHD_add_response_header(response, "X-Request-ID", req->id);
+        for (unsigned i = 0; i < reply->n_headers; i++)
+                MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
+        add_cors_headers(req, response);
+        if (server_is_draining(req->server))
+                MHD_add_response_header(response, "Connection", "close");
+
+        req->is_queued = true;
+        connection_expect(req->connection, 0);
+        result = refusal_queue_response(req->conn, reply->status, response);
+        MHD_destroy_response(response);
+        return result;
+}
+
+/* See request_private.h. */
+void request_heartbeat(struct request *req, uint64_t now_ms)
+{
+        if (req->state != REQUEST_RUNNING || req->heartbeat_at_ms == 0 ||
+            req->heartbeat_at_ms > now_ms)
+                return;
+        req->heartbeat_at_ms = now_ms + server_options(req->server)->heartbeat_ms;
+        req->spaces++;
+        request_wake(req);
+}
+
+/* An answer was stored: from here on it counts, and MHD is told on its own turn (R7). */
+static int accept_reply(struct request *req)
+{
+        request_set_state(req, REQUEST_REPLYING);
+        req->cancel = NULL;
+        request_wake(req);
+        return 0;
+}
+
+/* True while an answer is wanted. A second answer is a bug (R4). */
+static bool wants_reply(const struct request *req)
+{
+        assert(req->state != REQUEST_REPLYING);
+        return req->state != REQUEST_GONE && req->state != REQUEST_DONE;
+}
+
+/* See the header. */
+int request_reply_json(struct request *req, unsigned status, json_t *body)
+{
+        if (!wants_reply(req)) {
+                json_decref(body);
+                return 0;
+        }
+        reply_set_json(&req->reply, status, body);
+        return accept_reply(req);
+}
+
+/* See the header. */
+int request_reply_document(struct request *req, unsigned status, struct document *body)
+{
+        if (!wants_reply(req)) {
+                document_free(body);
+                return 0;
+        }
+        reply_set_document(&req->reply, status, body);
+        return accept_reply(req);
+}
+
+/* Answers with a copy of @size bytes at @data; @type is a constant, or NULL for an answer without a body. */
+int request_reply_bytes(struct request *req, unsigned status, const char *type, const void *data,
+                        size_t size)
+{
+        char *copy;
+
+        if (!wants_reply(req))
+                return 0;
+        copy = xcalloc(1, size + 1);
+        memcpy(copy, data, size);
+        reply_set_bytes(&req->reply, status, type, copy, size);
+        return accept_reply(req);
+}
+
+static int fail(struct request *req, enum problem p, const char *field, const char *fmt, va_list ap)
+        __attribute__((format(printf, 4, 0)));
+
+static int fail(struct request *req, enum problem p, const char *field, const char *fmt, va_list ap)
+{
+        char message[512];
+
+        vsnprintf(message, sizeof(message), fmt, ap);
+        return request_reply_json(req, problem_status(p),
+                                  problem_document(p, message, field, req->id));
+}
+
+/* See the header. */
+int request_fail(struct request *req, enum problem p, const char *fmt, ...)
+{
+        va_list ap;
+
+        va_start(ap, fmt);
+        (void)fail(req, p, NULL, fmt, ap);
+        va_end(ap);
+        return 0;
+}
+
+/* See the header. */
+int request_fail_field(struct request *req, enum problem p, const char *field, const char *fmt, ...)
+{
+        va_list ap;
+
+        va_start(ap, fmt);
+        (void)fail(req, p, field, fmt, ap);
+        va_end(ap);
+        return 0;
+}
+
+/* See the header. */
+void request_set_header(struct request *req, const char *name, const char *value)
+{
+        if (wants_reply(req))
+                reply_add_header(&req->reply, name, value);
+}

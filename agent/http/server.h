@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The HTTP server: libmicrohttpd driven by the one loop. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/base/error.h"
+#include "agent/loop/loop.h"
+
+struct app;
+struct auth;
+struct metrics;
+struct route;
+struct server;
+
+struct server_options {
+        size_t max_body;
+        uint64_t max_connections; /* read at the start only */
+        uint64_t max_requests;
+        uint64_t header_timeout_ms;
+        uint64_t body_timeout_ms;
+        uint64_t idle_timeout_ms; /* read at the start only */
+        uint64_t heartbeat_ms;
+        bool public_info;
+        char *const *cors_origins; /* borrowed; NULL or empty: off */
+};
+
+/* What the server needs from the rest; all borrowed. */
+struct server_environment {
+        struct loop *loop;
+        struct app *app; /* for handlers */
+        struct auth *auth;
+        struct metrics *metrics;
+        const struct route *routes;
+        size_t n_routes;
+};
+
+/* Serves connections of @listen_fd (a listening stream socket), which it takes. */
+int server_new(const struct server_environment *e, const struct server_options *o, int listen_fd,
+               struct server **ret, struct error *err);
+/* Options may change at run time. */
+void server_set_options(struct server *s, const struct server_options *o);
+
+/* Stops listening, closes idle connections and answers new requests with 503; calls @on_idle once there is no
+ * request left. */
+void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg);
+/* Ends every request that still waits for its answer, as if the client had left. */
+void server_cancel_requests(struct server *s);
+/* Closes everything; only after on_idle was called. @on_closed is called when all handles are closed; the
+ * server is freed right before. */
+void server_close(struct server *s, void (*on_closed)(void *arg), void *arg);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The event loop, with two checks on the rest of the program: a timer that measures how late the
+ * loop comes to its events (somebody blocked it), and a close that finds every handle that was
+ * left open (somebody leaked it). */
+
+#include "agent/loop/loop.h"
+
+#include <errno.h>
+
+#define LOG_MODULE "loop"
+#include "agent/base/log.h"
+#include "agent/base/macros.h"
+#include "agent/loop/lag.h"
+#include "agent/loop/lag.h"
+
+#define LAG_INTERVAL_MS 250
+
+/* Real time, not clock.h: a frozen test clock must not look like a blocked loop. */
+static uint64_t now_us(void)
+{
+        return uv_hrtime() / 1000;
+}
+
+static void on_lag_tick(uv_timer_t *timer)
+{
+        struct loop *l = container_of(timer, struct loop, lag_timer);
+        uint64_t now = now_us();
+
+        l->lag_ms = now > l->lag_expected_us ? (now - l->lag_expected_us) / 1000 : 0;
+        l->lag_max_ms = MAX(l->lag_max_ms, l->lag_ms);
+        l->lag_expected_us = now + LAG_INTERVAL_MS * 1000;
+}
+
+/* Sets up an idle loop. */
+int loop_init(struct loop *l)
+{
+        int r;
+
+        *l = (struct loop){ .lag_ms = 0 };
+        r = uv_loop_init(&l->uv);
+        if (r < 0)
+                return r;
+
+        (void)uv_timer_init(&l->uv, &l->lag_timer); /* cannot fail */
+        uv_unref((uv_handle_t *)&l->lag_timer);
+        return 0;
+}
+
+/* Runs the loop. Measuring begins here, because what happened since loop_init was no lag. */
+void loop_run(struct loop *l)
+{
+        uv_update_time(&l->uv);
+        l->lag_expected_us = now_us() + LAG_INTERVAL_MS * 1000;
+        (void)uv_timer_start(&l->lag_timer, on_lag_tick, LAG_INTERVAL_MS, LAG_INTERVAL_MS);
+
+        (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* the result says whether loop_stop ended it */
+        (void)uv_timer_stop(&l->lag_timer);
+}
+
+/* Makes loop_run return soon. Not for other threads. */
+void loop_stop(struct loop *l)
+{
+        uv_stop(&l->uv);
+}
+
+struct census {
+        unsigned n_closing;
+        unsigned n_open;
+};
+
+static void count_handle(uv_handle_t *handle, void *arg)
+{
+        struct census *census = arg;
+
+        if (uv_is_closing(handle))
+                census->n_closing++;
+        else
+                census->n_open++;
+}
+
+static void report_handle(uv_handle_t *handle, void *arg)
+{
+        const char *type = uv_handle_type_name(uv_handle_get_type(handle));
+
+        (void)arg;
+        log_error("handle left open", "type=%s active=%d", type ? type : "unknown",
+                  uv_is_active(handle));
+}
+
+/* Ends the loop. Close callbacks may close more handles, and finished jobs too, so it goes on as
+ * long as something is about to end by itself. */
+int loop_close(struct loop *l)
+{
+        uv_close((uv_handle_t *)&l->lag_timer, NULL);
+
+        for (;;) {
+                struct census census = { 0 };
+
+                if (uv_loop_close(&l->uv) == 0)
+                        return 0;
+
+                uv_walk(&l->uv, count_handle, &census);
+                if (census.n_closing > 0)
+                        (void)uv_run(&l->uv, UV_RUN_NOWAIT);
+                else if (census.n_open == 0 && uv_loop_alive(&l->uv))
+                        (void)uv_run(&l->uv, UV_RUN_ONCE); /* jobs in the thread pool */
+                else
+                        break;
+        }
+
+        uv_walk(&l->uv, report_handle, NULL);
+        return -EBUSY;
+}
+
+/* See lag.h. */
+uint64_t loop_lag_ms(const struct loop *l)
+{
+        return l->lag_ms;
+}
+
+/* See lag.h. */
+uint64_t loop_lag_max_ms(const struct loop *l)
+{
+        return l->lag_max_ms;
+}

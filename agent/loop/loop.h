@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The one event loop. */
+
+#include <stdint.h>
+
+#include <uv.h>
+
+struct loop {
+        uv_loop_t uv;
+        uv_timer_t lag_timer;
+        uint64_t lag_expected_us;
+        uint64_t lag_ms;     /* how late the last tick was */
+        uint64_t lag_max_ms; /* the worst since the start */
+};
+
+int loop_init(struct loop *l);
+/* Runs until nothing is left to wait for, or loop_stop. */
+void loop_run(struct loop *l);
+void loop_stop(struct loop *l);
+/* Closes the loop's own handles, runs what is left of closing, and closes the loop. Returns -EBUSY, and logs
+ * each handle at error level, when somebody left one open: that is a bug. */
+int loop_close(struct loop *l);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* POST /commands/run. With "args" the command is a program and is executed as it is; without, it is a line that
+ * the shell reads. */
+
+#include "handlers/execution/commands.h"
+
+#include <string.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/limits.h"
+#include "agent/http/request.h"
+
+/* clang-format off */
+const struct json_field commands_args[] = {
+        F_STRING     (struct commands_args, command, .required = true, .min = 1, .max = LIMIT_ARG_BYTES,
+                      .doc = "A program, or without args a line for /bin/sh"),
+        F_STRING_LIST(struct commands_args, args, .max = LIMIT_ARGS, .max_item = LIMIT_ARG_BYTES,
+                      .doc = "The program's arguments"),
+        EXECUTION_FIELDS(struct commands_args, 30),
+        F_END
+};
+/* clang-format on */
+
+/* A NULL-terminated array that borrows its strings from the arguments. */
+static char **make_argv(const struct commands_args *args)
+{
+        size_t n = json_array_size(args->args);
+        char **argv = xcalloc(n + 4, sizeof(*argv));
+        size_t i = 0;
+
+        if (!args->args) {
+                argv[0] = (char *)"/bin/sh";
+                argv[1] = (char *)"-c";
+                argv[2] = (char *)args->command;
+                return argv;
+        }
+        argv[i++] = (char *)args->command;
+        for (size_t k = 0; k < n; k++)
+                argv[i++] = (char *)json_string_value(json_array_get(args->args, k));
+        return argv;
+}
+
+/* Answers POST /commands/run. */
+int commands_run_post(struct request *req)
+{
+        const struct commands_args *args = request_args(req);
+        CLEANUP(mem_free) char *cwd = execution_cwd(req, &args->run);
+        CLEANUP(mem_free) char **argv = NULL;
+
+        if (!cwd)
+                return 0;
+        argv = make_argv(args);
+        return execution_start(req, &(struct execution_spec){
+                                            .args = &args->run,
+                                            .argv = argv,
+                                            .cwd = cwd,
+                                            .size_field = args->args ? "/args" : "/command",
+                                            .program_field = "/command",
+                                            .label_name = "command",
+                                            .label = args->command,
+                                    });
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* GET /info: what runs here and where. Two generations of clients read different names for the same things; both
+ * get theirs. */
+
+#include "handlers/info.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include <jansson.h>
+
+#include "agent/app.h"
+#include "agent/base/clock.h"
+#include "agent/config.h"
+#include "agent/http/request.h"
+#include "agent/http/router.h"
+#include "build_config.h"
+#include "handlers/features.h"
+
+/* "/commands/run" becomes "commands_run", "/" becomes "root". */
+static void name_endpoint(char *dst, size_t size, const char *path)
+{
+        snprintf(dst, size, "%s", path[1] ? path + 1 : "root");
+        for (; *dst; dst++)
+                if (!isalnum((unsigned char)*dst))
+                        *dst = '_';
+}
+
+/* {"execute": "POST /execute", …}; a path's second method gets a name of its own. */
+static json_t *describe_endpoints(const struct app *app)
+{
+        json_t *endpoints = json_object();
+        char name[128], line[256];
+
+        for (size_t i = 0; i < app->n_routes; i++) {
+                const struct route *route = &app->routes[i];
+                const char *method = http_method_name(route->method);
+
+                name_endpoint(name, sizeof(name), route->path);
+                if (json_object_get(endpoints, name))
+                        snprintf(name + strlen(name), sizeof(name) - strlen(name), "_%s", method);
+                snprintf(line, sizeof(line), "%s %s", method, route->path);
+                json_object_set_new(endpoints, name, json_string(line));
+        }
+        return endpoints;
+}
+
+/* The first IPv4 address that is not the loopback's, or "". */
+static void find_ip(char dst[INET_ADDRSTRLEN])
+{
+        struct ifaddrs *all;
+
+        dst[0] = '\0';
+        if (getifaddrs(&all) < 0)
+                return;
+        for (struct ifaddrs *i = all; i && !dst[0]; i = i->ifa_next) {
+                const struct sockaddr_in *in = (const struct sockaddr_in *)i->ifa_addr;
+
+                if (in && in->sin_family == AF_INET && !(i->ifa_flags & IFF_LOOPBACK))
+                        inet_ntop(AF_INET, &in->sin_addr, dst, INET_ADDRSTRLEN);
+        }
+        freeifaddrs(all);
+}
+
+static const char *architecture(const struct utsname *system)
+{
+        if (strcmp(system->machine, "x86_64") == 0)
+                return "amd64";
+        if (strcmp(system->machine, "aarch64") == 0)
+                return "arm64";
+        return system->machine;
+}
+
+static void add(json_t *doc, const char *name, const char *second_name, json_t *value)
+{
+        json_object_set(doc, name, value);
+        if (second_name)
+                json_object_set(doc, second_name, value);
+        json_decref(value);
+}
+
+/* Answers GET /info. */
+int info_get(struct request *req)
+{
+        const struct app *app = request_app(req);
+        const char *colon = strrchr(app->address, ':');
+        uint64_t uptime_s = features_uptime_s(app);
+        char ip[INET_ADDRSTRLEN], platform[128], when[CLOCK_RFC3339_SIZE];
+        struct utsname system;
+        json_t *doc = json_object();
+
+        uname(&system);
+        find_ip(ip);
+        snprintf(platform, sizeof(platform), "linux/%s", architecture(&system));
+
+        add(doc, "agent", NULL, json_string(AGENT_NAME));
+        add(doc, "version", "agent_version", json_string(VM_AGENT_VERSION));
+        add(doc, "vm_id", NULL, json_string(app->config->vm_id));
+        add(doc, "os", NULL, json_string("linux"));
+        add(doc, "arch", NULL, json_string(architecture(&system)));
+        add(doc, "platform", NULL, json_string(platform));
+        add(doc, "kernel", NULL, json_string(system.release));
+        add(doc, "go_version", NULL, json_string("none"));
+        add(doc, "ip", "vm_ip", json_string(ip));
+        add(doc, "port", "vm_port", json_string(colon && app->address[0] != 'u' ? colon + 1 : ""));
+        add(doc, "uptime", "uptime_seconds", json_integer((json_int_t)uptime_s));
+        add(doc, "start_time", NULL,
+            json_string(clock_rfc3339(when, (clock_realtime_s() - (int64_t)uptime_s) * 1000)));
+        add(doc, "endpoints", NULL, describe_endpoints(app));
+        add(doc, "features", NULL, features_describe());
+        add(doc, "timestamp", NULL, json_string(clock_rfc3339_now(when)));
+        return request_reply_json(req, 200, doc);
+}

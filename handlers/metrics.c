@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* GET /metrics/snapshot: what the agent counts about itself. */
+
+#include "handlers/metrics.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "agent/app.h"
+#include "agent/base/clock.h"
+#include "agent/http/request.h"
+#include "agent/loop/lag.h"
+#include "handlers/features.h"
+#include "proc/supervisor.h"
+
+static uint64_t resident_bytes(void)
+{
+        unsigned long long total = 0, resident = 0;
+        FILE *f = fopen("/proc/self/statm", "re");
+
+        if (!f)
+                return 0;
+        if (fscanf(f, "%llu %llu", &total, &resident) != 2)
+                resident = 0;
+        fclose(f);
+        return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static unsigned open_fds(void)
+{
+        DIR *dir = opendir("/proc/self/fd");
+        unsigned n = 0;
+
+        if (!dir)
+                return 0;
+        while (readdir(dir))
+                n++;
+        closedir(dir);
+        return n - 3; /* ".", ".." and the directory itself */
+}
+
+/* Answers GET /metrics/snapshot. */
+int metrics_snapshot_get(struct request *req)
+{
+        const struct app *app = request_app(req);
+        const struct metrics *m = &app->metrics;
+        struct supervisor_counts p;
+        char now[CLOCK_RFC3339_SIZE];
+        json_t *agent;
+
+        supervisor_count(app->supervisor, &p);
+        agent = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", //
+                          "connections", (json_int_t)m->connections,                 //
+                          "connections_cut", (json_int_t)m->connections_cut,         //
+                          "requests_live", (json_int_t)m->requests_live,             //
+                          "hangups", (json_int_t)m->hangups,                         //
+                          "processes_running", (json_int_t)p.running,                //
+                          "processes_lingering", (json_int_t)p.lingering,            //
+                          "resident_bytes", (json_int_t)resident_bytes(),            //
+                          "open_fds", (json_int_t)open_fds(),                        //
+                          "loop_lag_ms", (json_int_t)loop_lag_ms(app->loop),         //
+                          "loop_lag_max_ms", (json_int_t)loop_lag_max_ms(app->loop), //
+                          "tracking", supervisor_tracking(app->supervisor));
+        return request_reply_json(
+                req, 200,
+                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}",                   //
+                          "uptime_seconds", (json_int_t)features_uptime_s(app),              //
+                          "total_requests", (json_int_t)m->requests_total,                   //
+                          "total_errors", (json_int_t)(m->errors_client + m->errors_server), //
+                          "error_count", (json_int_t)(m->errors_client + m->errors_server),  //
+                          "active_executions", (json_int_t)p.running,                        //
+                          "total_executions", (json_int_t)m->executions_total,               //
+                          "failed_executions", (json_int_t)m->executions_failed,             //
+                          "agent", agent, "timestamp", clock_rfc3339_now(now)));
+}

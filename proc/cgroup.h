@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The agent's part of the cgroup v2 tree: one directory of its own, in it one leaf per execution. A leaf knows
+ * all that an execution started, whatever it forked, and kills it with one write. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent/base/error.h"
+
+struct cgroup;
+
+/* Finds the tree, cleans up after crashed predecessors, makes the agent's directory, and proves that a child can
+ * be born in a leaf. Any failure means that this machine does not offer it: do without. May take some 20 ms once
+ * (it does under systemd, where the agent has to move into a leaf itself). */
+int cgroup_new(struct cgroup **ret, struct error *err);
+/* The same below the cgroup2 mount point @mount and its directory @own ("/…"): for tests. */
+int cgroup_new_at(const char *mount, const char *own, struct cgroup **ret, struct error *err);
+/* Removes the directory. */
+struct cgroup *cgroup_free(struct cgroup *c);
+DEFINE_CLEANUP(struct cgroup *, cgroup_free)
+
+bool cgroup_has_memory(const struct cgroup *c); /* limits and accounts memory */
+const char *cgroup_path(const struct cgroup *c);
+
+struct cgroup_limits {
+        uint64_t max_memory; /* bytes; 0: none */
+        uint64_t max_tasks;  /* 0: none */
+};
+
+struct cgroup_leaf {
+        struct cgroup *parent;
+        int fd; /* the directory; -1: there is no leaf */
+        char name[48];
+};
+
+struct cgroup_usage {
+        uint64_t cpu_us;
+        uint64_t memory_peak; /* bytes; 0 without a memory controller */
+        uint64_t oom_kills;
+};
+
+/* -EEXIST and so on. Limits whose controller is missing are ignored. */
+int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *name,
+                     const struct cgroup_limits *limits, struct error *err);
+/* Removes the leaf; -EBUSY while something lives in it. No leaf is success. */
+int cgroup_leaf_remove(struct cgroup_leaf *leaf);
+/* SIGKILL for all that is in it, and for what is forked meanwhile. */
+int cgroup_leaf_kill(const struct cgroup_leaf *leaf);
+/* Any other signal, to each process in turn. */
+void cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig);
+void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret);
+/* A descriptor that polls as urgent (POLLPRI) when the leaf may have become empty. Reading the state with
+ * cgroup_events_populated arms it again. */
+int cgroup_leaf_open_events(const struct cgroup_leaf *leaf);
+bool cgroup_events_populated(int events_fd);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Shared by cgroup.c and cgroup_leaf.c: the kernel's small control files. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct cgroup;
+
+int cgroup_fd(const struct cgroup *c);
+
+/* The text of file @name in directory @dir_fd, NUL-terminated, cut to fit. Returns its size or a negative
+ * errno. */
+ssize_t cgroup_file_read(int dir_fd, const char *name, char *dst, size_t size);
+int cgroup_file_write(int dir_fd, const char *name, const char *text);
+
+#define CGROUP_MAX_DEPTH 16
+
+/* Removes the empty cgroups below @dir_fd. False when some are left. */
+bool cgroup_remove_below(int dir_fd, unsigned depth);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One leaf of the agent's cgroup tree (cgroup.c): a directory that the kernel fills with control files. It costs
+ * about 25 µs to make and as much to remove; rmdir fails with EBUSY as long as a living process is in it, which
+ * makes it the cheapest question whether the tree is gone. Zombies do not count. */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/base/buf.h"
+#include "agent/base/fd.h"
+#include "agent/base/str.h"
+#include "proc/cgroup.h"
+#include "proc/cgroup_file.h"
+
+/* A list of pids longer than this is cut: SIGTERM is a courtesy, SIGKILL takes the whole leaf. */
+#define PROCS_SIZE (256 * KIB)
+
+/* See the header. */
+ssize_t cgroup_file_read(int dir_fd, const char *name, char *dst, size_t size)
+{
+        CLEANUP(fd_close) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+        ssize_t n;
+
+        if (fd < 0)
+                return -errno;
+        n = read(fd, dst, size - 1);
+        if (n < 0)
+                return -errno;
+        dst[n] = '\0';
+        return n;
+}
+
+/* See the header. */
+int cgroup_file_write(int dir_fd, const char *name, const char *text)
+{
+        CLEANUP(fd_close) int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+/* The number after "@key " at the start of a line of @text, or 0. */
+static uint64_t find_number(const char *text, const char *key)
+{
+        size_t size = strlen(key);
+
+        for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+                line += *line == '\n';
+                if (strncmp(line, key, size) == 0 && line[size] == ' ')
+                        return strtoull(line + size + 1, NULL, 10);
+        }
+        return 0;
+}
+
+static void set_limits(int fd, const struct cgroup_limits *limits)
+{
+        char text[32];
+
+        /* Each file exists only with its controller. */
+        if (limits->max_memory) {
+                (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)limits->max_memory);
+                (void)cgroup_file_write(fd, "memory.max", text);
+                /* The whole execution or nothing: half a tree would hang or lie. */
+                (void)cgroup_file_write(fd, "memory.oom.group", "1");
+        }
+        if (limits->max_tasks) {
+                (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)limits->max_tasks);
+                (void)cgroup_file_write(fd, "pids.max", text);
+        }
+}
+
+/* See the header. */
+int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *name,
+                     const struct cgroup_limits *limits, struct error *err)
+{
+        int fd;
+
+        leaf->fd = -1;
+        if (mkdirat(cgroup_fd(c), name, 0755) < 0)
+                return error_set(err, -errno, "make cgroup %s", name);
+        fd = openat(cgroup_fd(c), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) {
+                int r = -errno;
+
+                (void)unlinkat(cgroup_fd(c), name, AT_REMOVEDIR);
+                return error_set(err, r, "open cgroup %s", name);
+        }
+
+        set_limits(fd, limits);
+        leaf->parent = c;
+        leaf->fd = fd;
+        (void)snprintf(leaf->name, sizeof(leaf->name), "%s", name);
+        return 0;
+}
+
+/* See cgroup_file.h. */
+bool cgroup_remove_below(int dir_fd, unsigned depth)
+{
+        struct dirent *entry;
+        bool is_empty = true;
+        DIR *dir;
+        int fd;
+
+        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        dir = fd < 0 ? NULL : fdopendir(fd);
+        if (!dir) {
+                (void)fd_close(fd);
+                return false;
+        }
+        while ((entry = readdir(dir)) != NULL) {
+                CLEANUP(fd_close) int child = -1;
+
+                if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
+                        continue;
+                if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) == 0)
+                        continue;
+                child = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                if (depth == 0 || child < 0 || !cgroup_remove_below(child, depth - 1) ||
+                    unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0)
+                        is_empty = false;
+        }
+        closedir(dir);
+        return is_empty;
+}
+
+static bool is_populated(const struct cgroup_leaf *leaf)
+{
+        CLEANUP(fd_close) int fd = cgroup_leaf_open_events(leaf);
+
+        return fd < 0 || cgroup_events_populated(fd);
+}
+
+static int remove_dir(const struct cgroup_leaf *leaf)
+{
+        return unlinkat(cgroup_fd(leaf->parent), leaf->name, AT_REMOVEDIR) < 0 ? -errno : 0;
+}
+
+/* See the header. */
+int cgroup_leaf_remove(struct cgroup_leaf *leaf)
+{
+        int r;
+
+        if (leaf->fd < 0)
+                return 0;
+        r = remove_dir(leaf);
+        /* Programs may have made cgroups of their own below. */
+        if (r == -EBUSY && !is_populated(leaf) && cgroup_remove_below(leaf->fd, CGROUP_MAX_DEPTH))
+                r = remove_dir(leaf);
+        if (r < 0 && r != -ENOENT)
+                return r;
+
+        leaf->fd = fd_close(leaf->fd);
+        return 0;
+}
+
+/* See the header. */
+int cgroup_leaf_kill(const struct cgroup_leaf *leaf)
+{
+        return cgroup_file_write(leaf->fd, "cgroup.kill", "1");
+}
+
+/* See the header. */
+void cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig)
+{
+        char *procs = malloc(PROCS_SIZE);
+        char *end;
+
+        if (!procs || cgroup_file_read(leaf->fd, "cgroup.procs", procs, PROCS_SIZE) <= 0) {
+                free(procs);
+                return;
+        }
+        for (char *s = procs; *s; s = end + (*end == '\n')) {
+                long pid = strtol(s, &end, 10);
+
+                if (end == s)
+                        break;
+                /* 0 stands for a process of another pid namespace, and would mean our own group. */
+                if (pid > 1 && pid != getpid())
+                        (void)kill((pid_t)pid, sig);
+        }
+        free(procs);
+}
+
+/* See the header. */
+void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret)
+{
+        char text[1024];
+
+        *ret = (struct cgroup_usage){ 0 };
+        if (cgroup_file_read(leaf->fd, "cpu.stat", text, sizeof(text)) > 0)
+                ret->cpu_us = find_number(text, "usage_usec");
+        if (!cgroup_has_memory(leaf->parent))
+                return;
+        if (cgroup_file_read(leaf->fd, "memory.peak", text, sizeof(text)) > 0)
+                ret->memory_peak = strtoull(text, NULL, 10);
+        if (cgroup_file_read(leaf->fd, "memory.events", text, sizeof(text)) > 0)
+                ret->oom_kills = find_number(text, "oom_kill");
+}
+
+/* See the header. */
+int cgroup_leaf_open_events(const struct cgroup_leaf *leaf)
+{
+        int fd = openat(leaf->fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+
+        return fd < 0 ? -errno : fd;
+}
+
+/* See the header. */
+bool cgroup_events_populated(int events_fd)
+{
+        char text[256];
+        ssize_t n;
+
+        n = pread(events_fd, text, sizeof(text) - 1, 0);
+        if (n < 0)
+                return false; /* ENODEV: the leaf has been removed */
+        text[n] = '\0';
+        return find_number(text, "populated") != 0;
+}

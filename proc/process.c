@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The life of one execution. Everything that happens to it (its leader was reaped, a pipe is at its end, its
+ * tree is gone, the timer fired, somebody wants it dead) is noted where it happens, and then process_advance
+ * decides, in one place, whether the result is final.
+ *
+ * It is final when
+ *  - the leader has exited by itself and both pipes are at their end, or DRAIN_MS have passed (a grandchild
+ *    holds them; what the leader wrote was read when it exited); or
+ *  - it was killed, and the whole tree is gone; or ANSWER_MS have passed since SIGKILL, come what may.
+ *
+ * After that the object lives on until its tree is gone and its pipes are closed: LINGERING. Only the gate frees
+ * it: the timer's handle stays open until leader and tree are gone, so that no other bit can be the last before
+ * then, and functions here may go on using the object after they have marked something as done. */
+
+#include "proc/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/clock.h"
+#include "agent/base/fd.h"
+#include "proc/process_private.h"
+
+#define LOG_MODULE "proc"
+#include "agent/base/log.h"
+
+/* How long the end waits for pipes that somebody else holds. */
+#define DRAIN_MS 50
+/* How long after SIGKILL the answer may wait for the dying: within the 50 ms of the deadline contract. */
+#define ANSWER_MS 40
+
+static const char *const reason_names[] = {
+        [END_NONE] = "none",           [END_EXIT] = "exit",   [END_SIGNAL] = "signal",
+        [END_TIMEOUT] = "timeout",     [END_OOM] = "oom",     [END_OUTPUT_LIMIT] = "output_limit",
+        [END_CANCELLED] = "cancelled", [END_SPAWN] = "spawn",
+};
+
+static void on_timer(uv_timer_t *t);
+
+/* The one timer: what it stands for, on_timer knows. */
+void process_start_timer(struct process *p, uint64_t ms)
+{
+        /* The loop's idea of now may be older than the work of this turn, and a deadline must not be early. */
+        uv_update_time(&p->supervisor->loop->uv);
+        (void)uv_timer_start(&p->timer, on_timer, ms, 0);
+}
+
+/* Frees what nobody refers to any more, or what never was started. */
+void process_free(struct process *p)
+{
+        (void)fd_close(p->status_fd);
+        for (size_t i = 0; i < ARRAY_LEN(p->streams); i++) {
+                (void)fd_close(p->streams[i].fd);
+                output_free(p->streams[i].output);
+        }
+        supervisor_unref(p->supervisor);
+        free(p);
+}
+
+/* The gate's callback: the last handle is closed, the last of the tree is dead. */
+void process_on_gone(struct gate *g)
+{
+        struct process *p = container_of(g, struct process, gate);
+
+        log_debug("process gone", "id=%s pid=%d", p->id, (int)p->pid);
+        p->is_gone = true;
+        supervisor_forget(p->supervisor, p);
+        process_unref(p);
+}
+
+static void on_timer_closed(uv_handle_t *h)
+{
+        struct process *p = container_of((uv_timer_t *)h, struct process, timer);
+
+        gate_done(&p->gate, OWED_TIMER);
+}
+
+static bool has_open_streams(const struct process *p)
+{
+        return p->streams[0].fd >= 0 || p->streams[1].fd >= 0;
+}
+
+static int exit_code_of_end(enum end_reason reason)
+{
+        return reason == END_TIMEOUT ? 124 : 128 + SIGKILL;
+}
+
+/* Whether the leader ended by itself: nobody wanted it dead, or it was faster than SIGKILL. */
+static bool ended_by_itself(const struct process *p)
+{
+        if (p->kill_reason == END_NONE)
+                return true;
+        return !p->was_termed &&
+               !(WIFSIGNALED(p->wait_status) && WTERMSIG(p->wait_status) == SIGKILL);
+}
+
+static void compute_end(struct process *p, struct process_result *r)
+{
+        int status = p->wait_status;
+
+        if (process_owes(p,
+                         OWED_LEADER)) { /* SIGKILL is on its way; the deadline waits for nobody */
+                r->reason = p->kill_reason;
+                r->exit_code = exit_code_of_end(r->reason);
+                return;
+        }
+
+        r->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+        r->exit_code = r->signal ? 128 + r->signal : WEXITSTATUS(status);
+        spawn_read_failure(p->status_fd, &r->failure);
+        if (r->failure.stage != SPAWN_OK) {
+                r->reason = END_SPAWN;
+        } else if (!ended_by_itself(p)) {
+                r->reason = p->kill_reason;
+                if (r->signal || r->reason != END_CANCELLED)
+                        r->exit_code = exit_code_of_end(r->reason);
+        } else if (r->signal == SIGKILL && p->usage.oom_kills > 0) {
+                r->reason = END_OOM;
+        } else {
+                r->reason = r->signal ? END_SIGNAL : END_EXIT;
+        }
+}
+
+/* The kernel starts ru_maxrss at the peak of the memory that exec left behind, which was the agent's. So without
+ * a memory controller there is a floor of some megabytes. */
+static void compute_usage(struct process *p, struct process_result *r)
+{
+        const struct rusage *u = &p->rusage;
+
+        r->cpu_us = p->usage.cpu_us;
+        if (r->cpu_us == 0)
+                r->cpu_us = (uint64_t)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) * 1000000 +
+                            (uint64_t)(u->ru_utime.tv_usec + u->ru_stime.tv_usec);
+        r->max_rss = p->usage.memory_peak ? p->usage.memory_peak : (uint64_t)u->ru_maxrss * KIB;
+        r->duration_us = clock_now_us() - p->started_us;
+}
+
+/* Lets go of handles that nothing needs any more, and says as what the process counts. */
+static void settle(struct process *p)
+{
+        bool is_gone = p->has_ended && !process_owes(p, OWED_LEADER | OWED_TREE);
+
+        if (is_gone && p->kill_state == KILL_KILL)
+                for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
+                        process_stream_close(&p->streams[i]);
+        if (is_gone && !uv_is_closing((uv_handle_t *)&p->timer))
+                uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+
+        if (!p->has_ended)
+                supervisor_count_as(p->supervisor, p, COUNT_RUNNING);
+        else if (process_owes(p, OWED_LEADER) || p->has_survivors ||
+                 (is_gone && has_open_streams(p)))
+                supervisor_count_as(p->supervisor, p, COUNT_LINGERING);
+        else
+                supervisor_count_as(p->supervisor, p, COUNT_NOT);
+}
+
+static void finish(struct process *p)
+{
+        void (*on_end)(struct process *, void *) = STEAL(p->on_end);
+
+        process_ref(p);
+        (void)uv_timer_stop(&p->timer);
+        process_tree_account(p);
+        p->has_ended = true;
+        compute_end(p, &p->result);
+        compute_usage(p, &p->result);
+        log_debug("process ended", "id=%s pid=%d reason=%s code=%d", p->id, (int)p->pid,
+                  process_reason_name(p->result.reason), p->result.exit_code);
+        settle(p);
+        if (on_end)
+                on_end(p, p->arg);
+        process_unref(p);
+}
+
+static bool is_final(struct process *p)
+{
+        if (process_owes(p, OWED_LEADER))
+                return false;
+        if (process_owes(p, OWED_TREE))
+                return p->kill_state == KILL_NONE && !has_open_streams(p);
+
+        /* Nobody is left to write; if a pipe is not at its end, a stranger was handed it. */
+        for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
+                process_stream_drain(&p->streams[i]);
+        return true;
+}
+
+/* See the header. */
+void process_advance(struct process *p)
+{
+        if (!p->has_ended && is_final(p))
+                finish(p);
+        else
+                settle(p);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+        struct process *p = container_of(t, struct process, timer);
+
+        if (p->kill_state == KILL_TERM)
+                process_kill_now(p, p->kill_reason);
+        else if (p->has_ended)
+                return;
+        else if (p->kill_state == KILL_KILL || !process_owes(p, OWED_LEADER))
+                finish(p);
+        else
+                process_kill(p, END_TIMEOUT);
+}
+
+/* The leader is dead and no zombie any more. */
+void process_on_reaped(struct process *p, int status, const struct rusage *usage)
+{
+        list_remove(&p->pid_link);
+        p->wait_status = status;
+        p->rusage = *usage;
+        for (size_t i = 0; i < ARRAY_LEN(p->streams) && !p->has_ended; i++)
+                process_stream_drain(&p->streams[i]);
+        gate_done(&p->gate, OWED_LEADER);
+        process_tree_check(p);
+        if (!p->has_ended && p->kill_state == KILL_NONE)
+                process_start_timer(p, DRAIN_MS);
+        process_advance(p);
+}
+
+/* See the header. */
+void process_kill(struct process *p, enum end_reason reason)
+{
+        if (p->kill_state != KILL_NONE || p->is_gone)
+                return;
+        if (p->grace_ms == 0 || !process_owes(p, OWED_TREE)) {
+                process_kill_now(p, reason);
+                return;
+        }
+
+        if (process_owes(p, OWED_LEADER))
+                p->kill_reason = reason;
+        p->kill_state = KILL_TERM;
+        p->was_termed = true;
+        process_tree_terminate(p);
+        process_start_timer(p, p->grace_ms);
+}
+
+/* SIGKILL for the tree, without grace. Never calls on_end. */
+void process_kill_now(struct process *p, enum end_reason reason)
+{
+        if (p->kill_state == KILL_KILL || p->is_gone)
+                return;
+
+        if (process_owes(p, OWED_LEADER) && p->kill_reason == END_NONE)
+                p->kill_reason = reason;
+        p->kill_state = KILL_KILL;
+        if (process_owes(p, OWED_TREE))
+                process_tree_kill(p);
+        if (!p->has_ended)
+                process_start_timer(p, ANSWER_MS);
+        settle(p);
+}
+
+/* See the header. */
+struct process *process_ref(struct process *p)
+{
+        p->refs++;
+        return p;
+}
+
+/* See the header. */
+struct process *process_unref(struct process *p)
+{
+        if (!p)
+                return NULL;
+
+        p->refs--;
+        if (p->refs == 0) {
+                process_free(p);
+        } else if (p->refs == 1 && p->has_ended && !p->is_gone) {
+                /* Only the supervisor is left, which does not read: a lingering tree holds no output. */
+                for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
+                        p->streams[i].output = output_free(p->streams[i].output);
+        }
+        return NULL;
+}
+
+/* See the header. */
+const char *process_id(const struct process *p)
+{
+        return p->id;
+}
+
+/* See the header. */
+pid_t process_pid(const struct process *p)
+{
+        return p->pid;
+}
+
+/* See the header. */
+bool process_has_ended(const struct process *p)
+{
+        return p->has_ended;
+}
+
+/* See the header. */
+const struct process_result *process_result(const struct process *p)
+{
+        return &p->result;
+}
+
+/* See the header. */
+struct output *process_stdout(struct process *p)
+{
+        return p->streams[0].output;
+}
+
+/* See the header. */
+struct output *process_stderr(struct process *p)
+{
+        return p->streams[1].output;
+}
+
+/* See the header. */
+void process_detach(struct process *p)
+{
+        p->on_end = NULL;
+}
+
+/* See the header. */
+const char *process_reason_name(enum end_reason reason)
+{
+        return reason_names[reason];
+}

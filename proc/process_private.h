@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Shared by supervisor.c, process.c (the life of one execution), process_stream.c (its output) and
+ * process_tree.c (what it started); nobody else looks inside. */
+
+#include <sys/resource.h>
+
+#include <uv.h>
+
+#include "agent/base/id.h"
+#include "agent/base/list.h"
+#include "agent/loop/gate.h"
+#include "proc/cgroup.h"
+#include "proc/process.h"
+#include "proc/supervisor.h"
+#include "proc/tree.h"
+
+/* What is still owed before the object may go. */
+enum {
+        OWED_LEADER = 1 << 0, /* it has to be reaped */
+        OWED_STDOUT = 1 << 1, /* the pipe's handle has to be closed */
+        OWED_STDERR = 1 << 2,
+        OWED_TREE = 1 << 3,  /* what the leader started has to end */
+        OWED_TIMER = 1 << 4, /* the handle has to be closed */
+        OWED_WATCH = 1 << 5, /* likewise, of the leaf's event file */
+        OWED_WALK = 1 << 6,  /* a worker thread walks /proc for us */
+};
+
+/* In order of force. */
+enum kill_state { KILL_NONE, KILL_TERM, KILL_KILL };
+
+/* What a walk over /proc is for. */
+enum walk { WALK_NONE, WALK_COUNT, WALK_TERM, WALK_KILL };
+
+/* As what it counts against max_processes. */
+enum count { COUNT_NOT, COUNT_RUNNING, COUNT_LINGERING, N_COUNTS };
+
+struct process_stream {
+        uv_poll_t poll;
+        int fd;        /* read end of the pipe; -1: closed */
+        unsigned owed; /* OWED_STDOUT or OWED_STDERR */
+        struct output *output;
+        struct process *process;
+};
+
+struct process {
+        unsigned refs;
+        struct supervisor *supervisor; /* a reference: its budget outlives our output */
+        bool is_gone;                  /* the supervisor has let go */
+        struct list link;              /* supervisor->processes */
+        struct list pid_link;          /* supervisor->pids[…]; until reaped */
+        struct gate gate;
+
+        char id[ID_SIZE];
+        pid_t pid;
+        int status_fd;
+        uint64_t started_us;
+        uint64_t grace_ms;
+        uint64_t max_written; /* of one stream; 0: no limit */
+        struct process_stream streams[2];
+
+        uv_timer_t timer; /* deadline, then grace or drain, then the answer's own deadline */
+        uv_poll_t watch;  /* cgroup.events of the leaf, while it outlives the leader */
+        int watch_fd;
+        struct cgroup_leaf leaf;
+        struct cgroup_usage usage;
+        bool has_survivors;    /* something is known to have outlived the leader */
+        enum walk walk_wanted; /* when the running one has ended */
+
+        enum kill_state kill_state;
+        bool was_termed;             /* it got SIGTERM and a chance to exit on its own */
+        enum end_reason kill_reason; /* what the result will say, if the leader dies of it */
+        int wait_status;
+        struct rusage rusage;
+        bool has_ended;
+        struct process_result result;
+        enum count counted_as;
+
+        void (*on_end)(struct process *p, void *arg);
+        void *arg;
+};
+
+#define N_PID_BUCKETS 256
+#define READ_SIZE     (64 * KIB)
+
+struct supervisor {
+        unsigned refs; /* the owner's, and one of each process object */
+        struct loop *loop;
+        struct supervisor_options options; /* strings are owned copies */
+        struct credentials *user;
+        struct cgroup *cgroup; /* NULL: trees are found by walking */
+        struct output_budget budget;
+
+        struct list processes;
+        struct list pids[N_PID_BUCKETS];
+        uint64_t n_counted[N_COUNTS];
+        uint64_t n_started;
+
+        struct gate gate; /* the two handles */
+        uv_signal_t sigchld;
+        uv_timer_t rescan;
+        bool is_closing;
+        bool is_sweeping; /* a worker thread kills what has escaped its tree */
+        void (*on_closed)(void *arg);
+        void *arg;
+
+        char read_buffer[READ_SIZE]; /* everybody's, for the length of one read */
+};
+
+static inline bool process_owes(const struct process *p, unsigned bits)
+{
+        return gate_is_pending(&p->gate, bits);
+}
+
+/* process_start.c */
+int process_new(struct supervisor *s, const struct process_options *o, struct process **ret,
+                struct error *err);
+
+/* process.c */
+void process_free(struct process *p);
+void process_on_gone(struct gate *g);
+void process_start_timer(struct process *p, uint64_t ms);
+void process_on_reaped(struct process *p, int status, const struct rusage *usage);
+/* SIGKILL for the tree. Never calls on_end. */
+void process_kill_now(struct process *p, enum end_reason reason);
+/* Takes the next step after something has happened. May call on_end, so it comes last. */
+void process_advance(struct process *p);
+
+/* process_stream.c */
+int process_stream_open(struct process_stream *s, int *ret_write_fd);
+int process_stream_start(struct process_stream *s, struct process *p, unsigned owed);
+/* Reads what is in the pipe at this moment. */
+void process_stream_drain(struct process_stream *s);
+void process_stream_close(struct process_stream *s);
+
+/* process_tree.c */
+void process_tree_terminate(struct process *p);
+void process_tree_kill(struct process *p);
+/* After the leader was reaped: finds out whether something outlives it, and if so keeps watching. OWED_TREE is
+ * done now or later; in the latter case process_advance is called. */
+void process_tree_check(struct process *p);
+/* Refreshes p->usage while there is a leaf to ask. */
+void process_tree_account(struct process *p);
+
+/* supervisor.c */
+struct supervisor *supervisor_ref(struct supervisor *s);
+struct supervisor *supervisor_unref(struct supervisor *s);
+void supervisor_count_as(struct supervisor *s, struct process *p, enum count as);
+void supervisor_add(struct supervisor *s, struct process *p);
+void supervisor_forget(struct supervisor *s, struct process *p);
+/* Whether we have children that are nobody's leader. If not, no tree outlives its leader: the first of those who
+ * do would be our child. */
+bool supervisor_has_orphans(struct supervisor *s);
+/* Something died, or refused to: look at the remaining trees again, soon. */
+void supervisor_rescan(struct supervisor *s);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The languages: names, aliases, and how a piece of source becomes a command. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "agent/base/error.h"
+#include "agent/json/field.h"
+#include "proc/spawn.h"
+
+enum language { LANGUAGE_PYTHON, LANGUAGE_JAVASCRIPT, LANGUAGE_BASH, LANGUAGE_GO, N_LANGUAGES };
+
+/* python, python3, py, javascript, js, node, nodejs, bash, sh, shell, go, golang: for F_ENUM. */
+extern const struct enum_name language_names[];
+const char *language_name(enum language l);
+
+/* A program on disk, ready to be started. */
+struct script {
+        char *dir;        /* its own directory under the runtime directory */
+        char **argv;      /* for process_options */
+        char **extra_env; /* for environment_build */
+};
+
+/* Whether the language's interpreter is in @path (a PATH value); the executable's name in *ret_missing if
+ * not (a constant). */
+bool runtime_is_available(enum language l, const char *path, const char **ret_missing);
+
+/* Writes @code to a fresh directory under @runtime_dir, readable for @user, and says how to run it in @cwd.
+ * @driver_dir holds the drivers (proc/runtimes/, installed). */
+int script_new(enum language l, const char *code, size_t size, const char *runtime_dir,
+               const char *driver_dir, const struct credentials *user, const char *cwd,
+               struct script **ret, struct error *err);
+/* Removes the directory too. */
+struct script *script_free(struct script *s);
+DEFINE_CLEANUP(struct script *, script_free)

@@ -1,0 +1,37 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# driver.sh DIR: builds DIR/main.go and becomes the program, so that its exit status and signals are its own
+# ("go run" turns them all into 1). A build error ends with status 1 and the compiler's message.
+#
+# The build runs in the user's working directory: with a go.mod there, its modules can be imported.
+
+dir=$1
+PATH=${PATH:+$PATH:}/usr/local/go/bin
+export PATH
+
+if ! command -v go >/dev/null 2>&1; then
+        echo "go: the Go toolchain is not installed" >&2
+        exit 127
+fi
+
+# The compiler needs a cache. It belongs to the user; without a home it goes to where the user's id says.
+if [ -z "$HOME" ] && [ -z "$GOCACHE" ] && [ -z "$XDG_CACHE_HOME" ]; then
+        GOCACHE=${TMPDIR:-/tmp}/go-build-$(id -u)
+        export GOCACHE
+fi
+if [ -z "$HOME" ] && [ -z "$GOPATH" ]; then
+        GOPATH=${TMPDIR:-/tmp}/go-$(id -u)
+        export GOPATH
+fi
+
+# Never download another toolchain because a go.mod asks for it, unless the user said so.
+GOTOOLCHAIN=${GOTOOLCHAIN:-local} go build -o "$dir/program" "$dir/main.go" >"$dir/build.log" 2>&1
+status=$?
+if [ $status -ne 0 ]; then
+        # main.go:3:5: … instead of the way to a directory that nobody knows
+        sed -e '/^# command-line-arguments$/d' -e "s|[^[:space:]]*${dir##*/}/||g" -e 's|^\./main\.go:|main.go:|' \
+                "$dir/build.log" >&2
+        exit 1
+fi
+exec "$dir/program"

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Source code on its way to an interpreter: a file in a directory of its own, which nobody but the user it runs
+ * as can enter. Never an argument (the kernel allows 128 KiB) and never a part of a shell command. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/fd.h"
+#include "agent/base/id.h"
+#include "agent/base/path.h"
+#include "agent/base/str.h"
+#include "proc/environment.h"
+#include "proc/go_snippet.h"
+#include "proc/runtime_private.h"
+
+static int write_file(int dir_fd, const char *name, const char *data, size_t size,
+                      const struct credentials *user, bool is_foreign)
+{
+        CLEANUP(fd_close) int fd = -1;
+
+        fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0 || (is_foreign && fchown(fd, user->uid, user->gid) < 0))
+                return -errno;
+        return fd_write_all(fd, data, size);
+}
+
+static int write_source(const struct runtime *rt, int dir_fd, const char *code, size_t size,
+                        const struct credentials *user)
+{
+        bool is_foreign = user->uid != geteuid();
+        CLEANUP(buf_done) struct buf completed;
+        int r;
+
+        buf_init(&completed, 0);
+        if (rt->is_snippet) {
+                r = go_snippet_complete(code, size, &completed);
+                if (r < 0)
+                        return r;
+                code = completed.data;
+                size = completed.size;
+        }
+        r = write_file(dir_fd, rt->file, code, size, user, is_foreign);
+        /* Last: from here on the directory is the user's. */
+        if (r == 0 && is_foreign && fchown(dir_fd, user->uid, user->gid) < 0)
+                r = -errno;
+        return r;
+}
+
+static char *expand(const char *arg, const struct runtime *rt, const char *dir,
+                    const char *driver_dir)
+{
+        if (strcmp(arg, ARG_SCRIPT) == 0)
+                return xasprintf("%s/%s", dir, rt->file);
+        if (strcmp(arg, ARG_DIR) == 0)
+                return xstrdup(dir);
+        if (str_has_prefix(arg, ARG_DRIVER))
+                return xasprintf("%s%s", driver_dir, arg + strlen(ARG_DRIVER));
+        return xstrdup(arg);
+}
+
+static void describe(const struct runtime *rt, struct script *s, const char *driver_dir,
+                     const char *cwd)
+{
+        const char *path = getenv("PYTHONPATH");
+
+        for (size_t i = 0; i < RUNTIME_MAX_ARGS && rt->argv[i]; i++)
+                s->argv = strv_append(s->argv, expand(rt->argv[i], rt, s->dir, driver_dir));
+
+        for (const char *const *e = environment_extra_default; *e; e++)
+                s->extra_env = strv_append(s->extra_env, xstrdup(*e));
+        /* Python looks for modules beside the script; the user's are in the working directory. */
+        if (rt->python_path)
+                s->extra_env = strv_append(s->extra_env,
+                                           xasprintf("PYTHONPATH=%s%s%s", cwd,
+                                                     path && *path ? ":" : "", path ? path : ""));
+}
+
+/* See the header. */
+int script_new(enum language l, const char *code, size_t size, const char *runtime_dir,
+               const char *driver_dir, const struct credentials *user, const char *cwd,
+               struct script **ret, struct error *err)
+{
+        const struct runtime *rt = &runtimes[l];
+        CLEANUP(script_free) struct script *s = NULL;
+        CLEANUP(fd_close) int dir_fd = -1;
+        char id[ID_SIZE], *dir;
+        int r;
+
+        dir = xasprintf("%s/%s", runtime_dir, id_new(id, "code_"));
+        if (mkdir(dir, 0700) < 0) {
+                r = error_set(err, -errno, "mkdir %s", dir);
+                free(dir);
+                return r;
+        }
+        s = xnew(struct script);
+        s->dir = dir;
+
+        dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        r = dir_fd < 0 ? -errno : write_source(rt, dir_fd, code, size, user);
+        if (r < 0)
+                return error_set(err, r, "write %s/%s", dir, rt->file);
+
+        describe(rt, s, driver_dir, cwd);
+        *ret = STEAL(s);
+        return 0;
+}
+
+/* See the header. */
+struct script *script_free(struct script *s)
+{
+        if (!s)
+                return NULL;
+
+        (void)path_remove_tree(s->dir); /* it may hold whatever the program left in it */
+        free(s->dir);
+        strv_free(s->argv);
+        strv_free(s->extra_env);
+        free(s);
+        return NULL;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The one way to start a child: agent-shim, started in its own session (and, where there is one, inside its
+ * cgroup leaf from its first instruction), sets limits, credentials and directory, and becomes the program.
+ * The caller is blocked until the shim runs, tens of microseconds. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "agent/base/error.h"
+
+/* A user to run as, resolved once (the shim knows no names). */
+struct credentials {
+        uid_t uid;
+        gid_t gid;
+        gid_t *groups;
+        unsigned n_groups;
+        char *name;
+        char *home;
+        char *shell;
+};
+
+/* Looks up @name, or the agent's own user when NULL. -ENOENT: no such user. */
+int credentials_new(const char *name, struct credentials **ret, struct error *err);
+struct credentials *credentials_free(struct credentials *c);
+DEFINE_CLEANUP(struct credentials *, credentials_free)
+
+struct spawn_spec {
+        const char *shim;  /* path of agent-shim */
+        char *const *argv; /* argv[0] is looked up in the child's PATH unless it has a slash */
+        char *const *envp;
+        const char *cwd;
+        int fds[3];                     /* the child's stdin, stdout, stderr; -1: /dev/null */
+        int cgroup_fd;                  /* O_PATH or O_RDONLY directory of the leaf; -1: none */
+        bool set_tty;                   /* make fds[0] the controlling terminal */
+        const struct credentials *user; /* NULL: keep the agent's */
+        uint64_t max_memory;            /* RLIMIT_DATA when no cgroup limits memory; 0 = none */
+        uint64_t max_files;             /* soft RLIMIT_NOFILE; 0 = the agent's */
+};
+
+/* What kept the program from starting. */
+enum spawn_stage { SPAWN_OK, SPAWN_CWD, SPAWN_USER, SPAWN_LIMITS, SPAWN_TTY, SPAWN_EXEC };
+
+struct spawn_failure {
+        int32_t stage; /* enum spawn_stage */
+        int32_t error; /* errno */
+};
+
+/* *ret_status is the read end of the shim's status pipe: EOF means that the program runs, a struct
+ * spawn_failure that it does not. Non-blocking, owned by the caller. Returns a negative errno when not even
+ * the shim could be started. */
+int spawn(const struct spawn_spec *spec, pid_t *ret_pid, int *ret_status, struct error *err);
+
+/* Reads what the shim said, without waiting: stage SPAWN_OK when the program ran (or still has to). Meant for
+ * when the child has exited. */
+void spawn_read_failure(int status_fd, struct spawn_failure *ret);

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instruments: C helpers, compiled on the spot, wrk, and the order of measuring two sides."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from servers import BenchError, environment
+
+HERE = Path(__file__).resolve().parent
+HELPERS = {
+    "reference_server": (["reference_server.c"], []),
+    "spawn_floor": (["spawn_floor.c", "samples.c"], ["-luv"]),
+    "load": (["load.c", "samples.c"], []),
+}
+LIMIT_S = 60  # for one measurement; each takes a few seconds
+
+
+class Tools:
+    """Runs one measurement at a time and returns its figures."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for name, (sources, libraries) in HELPERS.items():
+            self._run([os.environ.get("CC", "cc"), "-O2", "-D_GNU_SOURCE", "-I", HERE.parent.parent,
+                       "-o", self.directory / name, *(HERE / s for s in sources), *libraries])
+
+    def wrk(self, server, path, connections, body=None, refused=False, cpu=None):
+        """Requests per second over one second; all of them must be refused (4xx), or none."""
+        argv = ["wrk", "-t1", f"-c{connections}", "-d1s", "--timeout", "5s", "-s", HERE / "wrk.lua"]
+        if cpu is not None:
+            argv = ["taskset", "-c", str(cpu), *argv]
+        if server.token:
+            argv += ["-H", f"Authorization: Bearer {server.token}"]
+        argv += [f"http://127.0.0.1:{server.port}{path}", "--"]
+        if body is not None:
+            argv.append(json.dumps(body))
+        lines = [s for s in self._run(argv).splitlines() if s.startswith("RESULT ")]
+        result = json.loads(lines[0].removeprefix("RESULT "))
+        expected = result["requests"] if refused else 0
+        if not result["requests"] or result["broken"] or result["refused"] != expected:
+            raise BenchError(f"{server.name}, {connections} connections, {path}: {result}")
+        return result["requests"] / result["seconds"]
+
+    def load(self, server, request, count, clients=1, status=200, expect=None):
+        """The load generator's figures for @count answers to @request (bytes)."""
+        file = self.directory / "request"
+        file.write_bytes(request)
+        argv = [self.directory / "load", "-p", server.port, "-c", clients, "-n", count,
+                "-s", status, "-t", LIMIT_S]
+        if expect:
+            argv += ["-e", expect]
+        return json.loads(self._run([*argv, file]))
+
+    def floor(self, argv, count, cwd=None):
+        """The figures of @count bare spawns of @argv."""
+        return json.loads(self._run([self.directory / "spawn_floor", count, LIMIT_S, *argv], cwd))
+
+    @staticmethod
+    def _run(argv, cwd=None):
+        argv = [str(a) for a in argv]
+        try:
+            done = subprocess.run(argv, env=environment(), cwd=cwd, stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=LIMIT_S + 10)
+        except FileNotFoundError as e:
+            raise BenchError(f"{argv[0]} is not installed") from e
+        except subprocess.TimeoutExpired as e:
+            raise BenchError(f"{Path(argv[0]).name} did not end within {LIMIT_S + 10} s") from e
+        if done.returncode != 0:
+            raise BenchError(f"{Path(argv[0]).name}: {(done.stderr or done.stdout).strip()[:500]}")
+        return done.stdout
+
+
+def in_turn(rounds, ours, reference):
+    """Measures both sides in turn and returns their results as two lists.
+
+    One round of each is not counted (caches, first allocations); then the order changes with every
+    round, so that a drift of the machine's speed is shared.
+    """
+    ours(), reference()
+    results = [], []
+    for i in range(rounds):
+        for side in (0, 1) if i % 2 == 0 else (1, 0):
+            results[side].append((ours, reference)[side]())
+    return results

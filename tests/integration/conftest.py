@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fixtures: one agent per file for what needs no special options, and a maker for the rest."""
+
+import pytest
+
+from lib.agent import BINARY, Agent
+from lib.waiting import is_plain_build, wrapper
+
+
+def pytest_configure():
+    if not BINARY.is_file():
+        pytest.exit(f"{BINARY} is missing: build it first, or set AGENT_BINARY", returncode=2)
+
+
+def pytest_report_header():
+    return f"agent: {BINARY}, wrapper: {wrapper()}"
+
+
+def pytest_collection_modifyitems(items):
+    if is_plain_build():
+        return
+    skip = pytest.mark.skip(reason="meaningless with a sanitizer or under valgrind")
+    for item in items:
+        if "plain_build" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Adds the end of the agents' logs to a failure's report."""
+    report = (yield).get_result()
+    if report.failed:
+        for name in ("agent", "new_agent"):
+            value = item.funcargs.get(name)
+            for agent in getattr(value, "agents", [value] if isinstance(value, Agent) else []):
+                try:
+                    report.sections.append((f"log of {agent.url}", agent.log_tail()))
+                except FileNotFoundError:
+                    pass
+
+
+@pytest.fixture(scope="module")
+def agent():
+    """An agent with the default options, shared by the tests of a file."""
+    agent = Agent()
+    yield agent
+    agent.close()
+
+
+@pytest.fixture(autouse=True)
+def agent_stays_alive(request):
+    """Whatever a test sends, the agent is still there afterwards, unless it was stopped on purpose."""
+    agent = request.getfixturevalue("agent") if "agent" in request.fixturenames else None
+    yield
+    if agent and not agent.is_closed:
+        assert agent.is_alive(), f"the agent ended with {agent.process.returncode}\n{agent.log_tail()}"
+
+
+@pytest.fixture
+def new_agent():
+    """new_agent(option=value, …) starts an agent for this test alone."""
+
+    def start(**options):
+        agent = Agent(**options)
+        start.agents.append(agent)
+        return agent
+
+    start.agents = []
+    yield start
+    failures = []
+    for agent in reversed(start.agents):
+        try:
+            agent.close()
+        except AssertionError as error:
+            failures.append(str(error))
+    assert not failures, "\n".join(failures)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""--run-as: code and commands run as another user, with that user's groups and home."""
+
+import grp
+import os
+import pwd
+import subprocess
+
+import pytest
+
+from lib.agent import BINARY, base_environment
+from lib.expect import expect_result
+from lib.waiting import wait_until
+
+USER = "nobody"
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+
+
+@pytest.fixture
+def agent(new_agent):
+    agent = new_agent(run_as=USER)
+    os.chown(agent.workspace, pwd.getpwnam(USER).pw_uid, -1)
+    return agent
+
+
+@needs_root
+@pytest.mark.smoke
+def test_identity(agent):
+    entry = pwd.getpwnam(USER)
+    groups = sorted({entry.pw_gid, *(group.gr_gid for group in grp.getgrall() if USER in group.gr_mem)})
+    code = "import os; print(os.getresuid(), os.getresgid(), sorted(os.getgroups()))"
+    uid, gid = entry.pw_uid, entry.pw_gid
+    wanted = f"{(uid, uid, uid)} {(gid, gid, gid)} {groups}\n"
+    assert expect_result(agent.run("python3", args=["-c", code]))["stdout"] == wanted
+    assert expect_result(agent.execute(code))["stdout"] == wanted
+
+
+@needs_root
+def test_environment(agent):
+    entry = pwd.getpwnam(USER)
+    result = expect_result(agent.run("echo $HOME $USER $LOGNAME"))
+    assert result["stdout"] == f"{entry.pw_dir} {USER} {USER}\n"
+    assert expect_result(agent.run("echo $HOME", env={"HOME": "/tmp"}))["stdout"] == "/tmp\n"
+
+
+@needs_root
+def test_no_way_back(agent):
+    assert expect_result(agent.run("cat", args=["/etc/shadow"]), 1)["stdout"] == ""
+    capabilities = expect_result(agent.run("grep", args=["CapEff", "/proc/self/status"]))["stdout"]
+    assert int(capabilities.split()[1], 16) == 0
+
+
+@needs_root
+@pytest.mark.parametrize("language", ["python", "bash", "javascript"])
+def test_every_language(agent, language):
+    code = {"python": "print('x')", "bash": "echo x", "javascript": "console.log('x')"}[language]
+    response = agent.execute(code, language)
+    if response.status_code == 400 and response.json()["code"] == "RUNTIME_NOT_AVAILABLE":
+        pytest.skip(f"no {language}")
+    assert expect_result(response)["stdout"] == "x\n"
+
+
+@needs_root
+def test_code_of_others_cannot_be_read(agent):
+    """The files of one execution belong to its user and to nobody else."""
+    code = "import os, sys; print(oct(os.stat(os.path.dirname(os.path.abspath(sys.argv[0]))).st_mode & 0o077))"
+    assert expect_result(agent.execute(code))["stdout"].strip() in ("0o0", "0o10", "0o50")
+
+
+@needs_root
+def test_a_directory_it_may_not_enter(agent):
+    locked = agent.directory / "locked"
+    locked.mkdir(mode=0o700)
+    response = agent.run("true", workdir=str(locked))
+    assert response.status_code == 400
+    assert response.json()["details"]["field"] == "/workdir"
+
+
+@needs_root
+def test_deadlines_hold_for_other_users(agent):
+    result = expect_result(agent.run("echo before; setsid sleep 1000 & sleep 1000", timeout=0.5), 124, "timeout")
+    assert result["stdout"] == "before\n"
+    wait_until(lambda: not agent.survivors(), "death of the tree")
+
+
+@needs_root
+def test_the_secret_is_out_of_reach(agent):
+    expect_result(agent.run("cat", args=[str(agent.secret_file)]), 1)
+
+
+def test_an_unknown_user_is_refused_at_start(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("x" * 40)
+    command = [str(BINARY), "--listen", "127.0.0.1:0", "--workspace", str(tmp_path / "w"), "--run-as", "no-such-user"]
+    done = subprocess.run(
+        [*command, "--jwt-secret-file", str(secret), "--runtime-dir", str(tmp_path / "r")],
+        env=base_environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode in (1, 2)
+    assert "no-such-user" in done.stderr

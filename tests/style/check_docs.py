@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the option table prints is what the documentation says. Arguments: source root, the vm-agent binary."""
+
+import difflib
+import subprocess
+import sys
+
+from source_tree import Tree
+
+BEGIN, END = "<!-- begin options -->", "<!-- end options -->"
+
+
+def printed(binary, command):
+    return subprocess.run([binary, command], capture_output=True, text=True, check=True).stdout
+
+
+def section(text):
+    """(first line number, content) of what stands between the markers."""
+    before, rest = text.split(BEGIN, 1)
+    content, _ = rest.split(END, 1)
+    return before.count("\n") + 2, content.strip("\n") + "\n"
+
+
+def compare(tree, path, first_line, written, wanted, command):
+    if written == wanted:
+        return
+    old, new = written.splitlines(), wanted.splitlines()
+    differing = next((n for n, (a, b) in enumerate(zip(old, new)) if a != b), min(len(old), len(new)))
+    tree.report(path, first_line + differing, f"differs from what `vm-agent {command}` prints:")
+    print("\n".join(difflib.unified_diff(old, new, "written", "printed", lineterm="", n=1)))
+
+
+def main():
+    tree = Tree(sys.argv[1])
+    binary = sys.argv[2]
+
+    readme = tree.root / "README.md"
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        tree.report(readme, 1, f"needs one {BEGIN} and one {END}")
+    else:
+        first_line, written = section(text)
+        wanted = printed(binary, "config-reference").strip("\n") + "\n"
+        compare(tree, readme, first_line, written, wanted, "config-reference")
+
+    example = tree.root / "systemd" / "agent.conf"
+    written = example.read_text(encoding="utf-8") if example.is_file() else ""
+    compare(tree, example, 1, written, printed(binary, "config-example"), "config-example")
+    tree.exit()
+
+
+main()

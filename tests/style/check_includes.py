@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may include whom. The tables below are the architecture's map of edges; nothing else may hold them.
+
+A file may include its own folder, and what its row names; it may use the libraries that its row names."""
+
+import re
+import sys
+
+from source_tree import Tree, lines_of
+
+BASE = "agent/base/"
+EVERYTHING = ("agent/", "handlers/", "proc/")
+
+FOR_HANDLERS = (
+    BASE, "agent/http/request.h", "agent/http/problem.h", "agent/json/", "agent/app.h", "agent/config.h",
+    "agent/metrics.h", "proc/", "handlers/features.h",
+)  # fmt: skip
+
+# What the JWT check and the options consist of: modules of several files in the folder agent/.
+AUTH = ("agent/auth", "agent/jose", "agent/token_cache")
+CONFIG = ("agent/config",)
+
+# The rows are tried in order: the first with a fitting prefix is a file's row.
+#   (prefixes of the file, prefixes of what it may include, libraries)
+ROWS = [
+    # level 0
+    ("agent/base/", (), ()),
+    # level 1
+    ("agent/json/", (BASE,), ("jansson", "nettle")),
+    ("agent/loop/", (BASE,), ("uv",)),
+    (AUTH, (BASE, *AUTH), ("jwt", "jansson", "nettle")),
+    (CONFIG, (BASE, *CONFIG, "agent/listen.h"), ("ini",)),
+    ("agent/listen", (BASE,), ()),
+    ("agent/metrics", (BASE,), ()),
+    ("agent/systemd", (BASE,), ()),
+    ("agent/access_log", (BASE,), ()),
+    # level 2
+    ("proc/shim", (), ()),
+    ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson")),
+    (
+        "agent/http/",
+        (BASE, "agent/json/", "agent/loop/", "agent/auth.h", "agent/metrics.h", "agent/access_log.h"),
+        ("microhttpd", "uv", "jansson", "nettle"),
+    ),
+    # level 4. What the first two print about the agent lives in lower levels; the third decodes base64.
+    ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
+    ("handlers/metrics", (*FOR_HANDLERS, "agent/loop/lag.h"), ("jansson",)),
+    ("handlers/execution/", FOR_HANDLERS, ("jansson", "nettle")),
+    ("handlers/", FOR_HANDLERS, ("jansson",)),
+    # level 5
+    ("agent/", EVERYTHING, ("uv", "jansson")),
+    ("tests/", (*EVERYTHING, "tests/"), ("uv", "jansson", "microhttpd", "jwt", "ini", "nettle", "cmocka")),
+]  # fmt: skip
+
+# Header of a library → the name that the rows use.
+LIBRARIES = {
+    "microhttpd.h": "microhttpd",
+    "jansson.h": "jansson",
+    "jwt.h": "jwt",
+    "uv.h": "uv",
+    "ini.h": "ini",
+    "cmocka.h": "cmocka",
+}
+
+# Libraries with one owner. The owner is a file or a folder; tests are free.
+OWNERS = {"microhttpd": "agent/http/", "jwt": "agent/auth.c", "ini": "agent/config_file.c"}
+
+OWN, SYSTEM, LIBRARY, OURS = range(4)
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
+
+
+def row_of(name):
+    return next((row for row in ROWS if name.startswith(row[0])), None)
+
+
+def own_folder(name):
+    return name.rsplit("/", 1)[0] + "/"
+
+
+def may_include(name, included, allowed):
+    # In the folder agent/ itself, files are neighbours of their own header only.
+    folder = own_folder(name)
+    if folder != "agent/" and folder != "handlers/" and included.startswith(folder):
+        return True
+    if stem(included) == stem(name):
+        return True
+    return included.startswith(allowed)
+
+
+def stem(name):
+    return name.rsplit(".", 1)[0]
+
+
+def check_include(tree, path, number, quoted, system):
+    name = tree.name(path)
+    _, allowed, libraries = row_of(name)
+
+    if system is not None:
+        library = "nettle" if system.startswith("nettle/") else LIBRARIES.get(system)
+        if library is None:
+            return
+        if library not in libraries:
+            tree.report(path, number, f"{system} does not belong here")
+        elif library in OWNERS and not name.startswith((OWNERS[library], "tests/")):
+            tree.report(path, number, f"{system} belongs to {OWNERS[library]} alone")
+        return
+
+    if quoted == "build_config.h":
+        return
+    if quoted in LIBRARIES:
+        tree.report(path, number, f"write <{quoted}> for a library")
+    elif "/" not in quoted:
+        tree.report(path, number, f'write the folder too: "{own_folder(name)}{quoted}"')
+    elif not (tree.root / quoted).is_file():
+        tree.report(path, number, f'no file "{quoted}" below the source root')
+    elif not may_include(name, quoted, allowed):
+        tree.report(path, number, f'{name} must not include "{quoted}"')
+
+
+def check_order(tree, path, includes):
+    """Own header first, then system, then libraries, then ours; alphabetical within each group.
+
+    The own header is the header of the same name, or of the module that the file is a part of, or of what a
+    test tests: whatever comes first. `includes` has (group, text, line number)."""
+    for (group, text, _), (next_group, next_text, number) in zip(includes, includes[1:]):
+        if next_group < group:
+            tree.report(path, number, "order of includes: own header, system, libraries, ours")
+            return
+        if next_group == group and next_text < text:
+            tree.report(path, number, f'includes are alphabetical: "{next_text}" comes before "{text}"')
+
+    own = path.with_suffix(".h")
+    if path.suffix == ".c" and own.is_file() and includes:
+        _, first, number = includes[0]
+        if first not in (tree.name(own), f"{stem(tree.name(path))}_private.h"):
+            tree.report(path, number, f'"{tree.name(own)}" comes first')
+
+
+def group_of(quoted, system, is_first):
+    if system is not None:
+        return LIBRARY if system in LIBRARIES or system.startswith("nettle/") else SYSTEM
+    return OWN if is_first else OURS
+
+
+def check_file(tree, path):
+    if row_of(tree.name(path)) is None:
+        tree.report(path, 1, "no row of check_includes.py covers this file")
+        return
+    includes = []
+    previous = ""
+    for number, line in lines_of(path):
+        match = INCLUDE.match(line)
+        if match:
+            quoted, system = match.groups()
+            check_include(tree, path, number, quoted, system)
+            # The log's header comes after the module's name for it, wherever that is defined.
+            if not previous.startswith("#define LOG_MODULE"):
+                includes.append((group_of(quoted, system, not includes), quoted or system, number))
+        previous = line
+    # cmocka wants its own choice of system headers before it, so tests order ours alone.
+    if tree.name(path).startswith("tests/unit/"):
+        includes = [include for include in includes if include[0] in (OWN, OURS)]
+    check_order(tree, path, includes)
+
+
+def main():
+    tree = Tree(sys.argv[1])
+    for path in tree.c_files():
+        check_file(tree, path)
+    tree.exit()
+
+
+main()

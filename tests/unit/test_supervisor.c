@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The supervisor's own duties: limits, counting, reaping, closing. How executions end is in test_process.c. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "tests/lib/supervisor_fixture.h"
+
+static int is_ended(void *arg)
+{
+        return run_has_ended(arg);
+}
+
+static void test_limit(void **state)
+{
+        struct fixture *f = *state;
+        struct process_options o = {
+                .argv = SCRIPT("true"), .envp = fixture_environment, .cwd = "/", .input_fd = -1
+        };
+        struct error err = ERROR_INIT;
+        struct supervisor_counts counts;
+        struct process *p = NULL;
+        struct run a, b;
+
+        f->options.max_processes = 2;
+        supervisor_set_limits(f->supervisor, &f->options);
+        (void)run_start(f, &a,
+                        (struct process_options){ .argv = SCRIPT("sleep 1000"), .input_fd = -1 });
+        /* What lingers counts too. */
+        run_script(f, &b, "sleep 1000 & true");
+        for (;;) {
+                supervisor_count(f->supervisor, &counts);
+                if (counts.lingering == 1)
+                        break;
+                (void)uv_run(&f->loop->uv, UV_RUN_ONCE);
+        }
+        assert_int_equal(counts.running, 1);
+        assert_int_equal(counts.started, 2);
+        assert_int_equal(supervisor_start(f->supervisor, &o, &p, &err), SUPERVISOR_E_LIMIT);
+        assert_null(p);
+
+        process_kill(b.process, END_CANCELLED);
+        run_done(&b);
+        while (supervisor_start(f->supervisor, &o, &p, &err) == SUPERVISOR_E_LIMIT)
+                (void)uv_run(&f->loop->uv, UV_RUN_ONCE);
+        assert_non_null(p);
+
+        fixture_close_supervisor(f);
+        assert_int_equal(a.n_ends, 1);
+        run_done(&a);
+}
+
+/* A finished program makes room at once: not when its handles have been closed. */
+static void start_next(struct process *p, void *arg)
+{
+        struct fixture *f = arg;
+        struct process_options o = {
+                .argv = SCRIPT("true"), .envp = fixture_environment, .cwd = "/", .input_fd = -1
+        };
+        struct error err = ERROR_INIT;
+        struct process *next;
+
+        (void)p;
+        assert_int_equal(supervisor_start(f->supervisor, &o, &next, &err), 0);
+        f->is_closed = 1;
+}
+
+static void test_slot_is_free_at_the_end(void **state)
+{
+        struct fixture *f = *state;
+        struct process_options o = { .argv = SCRIPT("true"),
+                                     .envp = fixture_environment,
+                                     .cwd = "/",
+                                     .input_fd = -1,
+                                     .on_end = start_next,
+                                     .arg = f };
+        struct error err = ERROR_INIT;
+        struct process *p;
+
+        f->options.max_processes = 1;
+        supervisor_set_limits(f->supervisor, &f->options);
+        assert_int_equal(supervisor_start(f->supervisor, &o, &p, &err), 0);
+        assert_true(loop_run_until(f->loop, fixture_is_closed_, f, HANG_MS));
+}
+
+static void test_many_at_once(void **state)
+{
+        enum { N = 50 };
+        struct fixture *f = *state;
+        struct run r[N];
+
+        for (int i = 0; i < N; i++) {
+                char script[64];
+
+                (void)snprintf(script, sizeof(script), "echo %d; exit %d", i, i);
+                (void)run_start(f, &r[i],
+                                (struct process_options){ .argv = SCRIPT(script), .input_fd = -1 });
+        }
+        for (int i = 0; i < N; i++) {
+                char expected[16];
+
+                assert_true(loop_run_until(f->loop, is_ended, &r[i], HANG_MS));
+                (void)snprintf(expected, sizeof(expected), "%d\n", i);
+                assert_string_equal(r[i].output, expected);
+                assert_int_equal(r[i].result.exit_code, i);
+                assert_int_equal(r[i].n_ends, 1);
+                run_done(&r[i]);
+        }
+}
+
+/* Orphans become ours and are reaped, though nobody knows them. */
+static void test_no_zombies(void **state)
+{
+        struct fixture *f = *state;
+        struct run r;
+
+        run_script(f, &r, "for i in 1 2 3 4 5; do (sleep 0.05 &); done");
+        run_done(&r);
+        assert_true(fixture_wait_idle(f));
+        /* WNOHANG: 0 would be a living child, a pid one that nobody reaped. */
+        while (waitpid(-1, NULL, WNOHANG | WNOWAIT) == 0)
+                (void)uv_run(&f->loop->uv, UV_RUN_ONCE);
+        fixture_close_supervisor(f);
+}
+
+static void test_close_kills_everything(void **state)
+{
+        struct fixture *f = *state;
+        struct run running, lingering;
+        struct supervisor_counts counts;
+
+        (void)run_start(
+                f, &running,
+                (struct process_options){ .argv = SCRIPT("trap '' TERM; setsid sleep 1000 & "
+                                                         "echo up; while :; do sleep 1000; done"),
+                                          .input_fd = -1,
+                                          .grace_ms = 3600 * 1000 });
+        run_script(f, &lingering, "(env -i setsid sleep 1000 &) ; echo started");
+        do {
+                supervisor_count(f->supervisor, &counts);
+        } while (counts.lingering == 0 && supervisor_tracking(f->supervisor)[0] == 'c' &&
+                 uv_run(&f->loop->uv, UV_RUN_ONCE));
+
+        fixture_close_supervisor(f); /* checks that there are no children */
+        assert_int_equal(running.result.reason, END_CANCELLED);
+        assert_int_equal(running.result.exit_code, 137);
+        assert_int_equal(run_count_survivors(&running), 0);
+        assert_int_equal(running.n_ends, 1);
+        assert_int_equal(lingering.n_ends, 1);
+        /* A reference outlives the supervisor, output and all. */
+        assert_int_equal(output_total(process_stdout(lingering.process)), strlen("started\n"));
+        run_done(&running);
+        run_done(&lingering);
+}
+
+static void test_closed_supervisor_starts_nothing(void **state)
+{
+        struct fixture *f = *state;
+        struct process_options o = { .argv = SCRIPT("true"),
+                                     .envp = fixture_environment,
+                                     .input_fd = -1 };
+        struct error err = ERROR_INIT;
+        struct process *p;
+
+        f->is_closed = 0;
+        supervisor_close(f->supervisor, fixture_on_closed_, f);
+        assert_int_equal(supervisor_start(f->supervisor, &o, &p, &err), SUPERVISOR_E_CLOSED);
+        assert_true(loop_run_until(f->loop, fixture_is_closed_, f, HANG_MS));
+        f->supervisor = NULL;
+}
+
+static void test_start_failure_leaves_nothing(void **state)
+{
+        struct fixture *f = *state;
+        struct process_options o = { .argv = SCRIPT("true"),
+                                     .envp = fixture_environment,
+                                     .input_fd = -1 };
+        struct supervisor_counts counts;
+        struct error err = ERROR_INIT;
+        struct process *p = NULL;
+
+        fixture_close_supervisor(f);
+        f->options.shim = "/no/such/shim";
+        fixture_new_supervisor(f);
+        assert_int_equal(supervisor_start(f->supervisor, &o, &p, &err), -ENOENT);
+        assert_null(p);
+        assert_non_null(strstr(err.message, "/no/such/shim"));
+        supervisor_count(f->supervisor, &counts);
+        assert_int_equal(counts.running + counts.lingering + counts.started, 0);
+}
+
+static void test_unknown_user(void **state)
+{
+        struct fixture *f = *state;
+        struct supervisor_options o = f->options;
+        struct supervisor *s = NULL;
+        struct error err = ERROR_INIT;
+
+        o.run_as = "no-such-user";
+        assert_int_equal(supervisor_new(f->loop, &o, &s, &err), -ENOENT);
+        assert_null(s);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                SUPERVISED(test_limit),
+                SUPERVISED(test_slot_is_free_at_the_end),
+                SUPERVISED(test_many_at_once),
+                SUPERVISED(test_no_zombies),
+                SUPERVISED(test_close_kills_everything),
+                SUPERVISED(test_closed_supervisor_starts_nothing),
+                SUPERVISED(test_start_failure_leaves_nothing),
+                SUPERVISED(test_unknown_user),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
