@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define LOG_MODULE "app"
@@ -48,6 +49,7 @@ struct runner {
         int argc;
         char *const *argv;
         struct gate gate;
+        uint64_t max_files; /* of children: the limit that the agent was started with */
         bool is_stopping;
         bool is_supervisor_closing;
         uv_signal_t signals[3];
@@ -84,7 +86,7 @@ static struct server_options server_options_from(const struct config *c)
         };
 }
 
-static struct supervisor_options supervisor_options_from(const struct config *c)
+static struct supervisor_options supervisor_options_from(const struct config *c, uint64_t max_files)
 {
         return (struct supervisor_options){
                 .shim = install_shim(),
@@ -98,6 +100,7 @@ static struct supervisor_options supervisor_options_from(const struct config *c)
                 .keep_tail = c->output_keep == OUTPUT_KEEP_HEAD_TAIL,
                 .max_memory = c->max_memory,
                 .max_tasks = c->max_tasks,
+                .max_files = max_files,
         };
 }
 
@@ -195,7 +198,7 @@ static void reload(struct runner *run)
         } else {
                 auth = auth_options(app->config);
                 server = server_options_from(app->config);
-                supervisor = supervisor_options_from(app->config);
+                supervisor = supervisor_options_from(app->config, run->max_files);
                 log_set_level((enum log_level)app->config->log_level);
                 server_set_options(app->server, &server);
                 supervisor_set_limits(app->supervisor, &supervisor);
@@ -273,12 +276,28 @@ static int make_dirs(const struct config *config, struct error *err)
         return 0;
 }
 
+/* Connections and pipes need more descriptors than the usual soft limit; children get that one back, because
+ * select() breaks above it. */
+static uint64_t raise_file_limit(void)
+{
+        struct rlimit limit;
+        uint64_t before;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 0;
+        before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return 0;
+        return before;
+}
+
 static int start(struct runner *run, int *listen_fd, struct error *err)
 {
         struct app *app = &run->app;
         struct auth_options auth = auth_options(app->config);
         struct server_options server = server_options_from(app->config);
-        struct supervisor_options supervisor = supervisor_options_from(app->config);
+        struct supervisor_options supervisor = supervisor_options_from(app->config, run->max_files);
         struct server_environment environment;
         int r;
 
@@ -343,6 +362,7 @@ int app_run(struct config *config, int argc, char *const *argv)
 
         run->argc = argc;
         run->argv = argv;
+        run->max_files = raise_file_limit();
         run->app.loop = &run->loop;
         run->app.config = config;
         run->app.routes = routes;

@@ -12,9 +12,9 @@ struct error {
         char message[256]; /* one line, no trailing newline, always terminated */
 };
 
-#define ERROR_INIT                                                                                 \
-        {                                                                                          \
-                .code = 0                                                                          \
+#define ERROR_INIT        \
+        {                 \
+                .code = 0 \
         }
 
 /* Sets code and message; the field is cleared. Returns @code, so that callers can

@@ -31,18 +31,18 @@ void log_write(enum log_level level, const char *module, const char *event, cons
 
 /* The same line into @dst (@size at least 256), newline included, not terminated; returns its length. For those
  * who write many at once. */
-size_t log_format(char *dst, size_t size, enum log_level level, const char *module, const char *event,
-                  const char *fmt, ...) PRINTF_LIKE(6, 7);
+size_t log_format(char *dst, size_t size, enum log_level level, const char *module,
+                  const char *event, const char *fmt, ...) PRINTF_LIKE(6, 7);
 
 /* Copies @s into @dst as a value that cannot break the line: bare when it is plain, else in double
  * quotes with \xNN for what is not printable ASCII; cut to fit. Returns @dst. */
 const char *log_quote_into(char *dst, size_t size, const char *s);
 #define log_quote(s) log_quote_into((char[128]){ 0 }, 128, (s))
 
-#define log_at_(level, ...)                                                                        \
-        do {                                                                                       \
-                if (log_enabled(level))                                                            \
-                        log_write(level, LOG_MODULE, __VA_ARGS__);                                 \
+#define log_at_(level, ...)                                        \
+        do {                                                       \
+                if (log_enabled(level))                            \
+                        log_write(level, LOG_MODULE, __VA_ARGS__); \
         } while (0)
 
 /* log_info("event", NULL) or log_info("event", "key=%s", value) */

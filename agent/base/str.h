@@ -21,7 +21,8 @@ bool str_equal_nocase(const char *a, const char *b);
 bool str_has_prefix(const char *s, const char *prefix);
 
 /* A NULL-terminated array of strings, all owned. */
-char **strv_append(char **v, char *s); /* takes @s; returns the (moved) array; aborts without memory */
+char **strv_append(char **v,
+                   char *s); /* takes @s; returns the (moved) array; aborts without memory */
 size_t strv_len(char *const *v);
 char **strv_free(char **v);
 static inline void strv_free_cleanup_(char ***v)

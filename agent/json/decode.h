@@ -10,7 +10,8 @@ struct json_source {
                          maps and lists by strings, so that the arguments can borrow them. */
         /* A query or path parameter: sets *ret and *ret_size (the value may hold NULs, and one follows it) and
          * returns true, or returns false when there is none. */
-        bool (*lookup)(void *arg, enum field_in in, const char *name, const char **ret, size_t *ret_size);
+        bool (*lookup)(void *arg, enum field_in in, const char *name, const char **ret,
+                       size_t *ret_size);
         void *arg;
 };
 

@@ -12,7 +12,6 @@
 #include "agent/base/log.h"
 #include "agent/base/macros.h"
 #include "agent/loop/lag.h"
-#include "agent/loop/lag.h"
 
 #define LAG_INTERVAL_MS 250
 

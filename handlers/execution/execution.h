@@ -50,10 +50,10 @@ struct execution_args {
 struct execution_spec {
         const struct execution_args *args;
         char *const *argv;
-        char *const *extra_env;    /* weak, see environment_build; or NULL */
-        const char *cwd;           /* normalised */
-        struct script *script;     /* takes; kept until the end; or NULL */
-        const char *size_field;    /* to blame when all together is too long for the kernel: "/args" */
+        char *const *extra_env; /* weak, see environment_build; or NULL */
+        const char *cwd;        /* normalised */
+        struct script *script;  /* takes; kept until the end; or NULL */
+        const char *size_field; /* to blame when all together is too long for the kernel: "/args" */
         const char *program_field; /* to blame when the program cannot be executed: "/command" */
         const char *label_name;    /* one member of the answer, e.g. "language": "python" */
         const char *label;

@@ -5,9 +5,15 @@
  *
  *     cmocka_unit_test_setup_teardown(test_something, loop_setup, loop_teardown)
  *
- * The test finds its loop in *state. Include it after cmocka.h. */
+ * The test finds its loop in *state. */
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "agent/base/alloc.h"
 #include "agent/loop/loop.h"

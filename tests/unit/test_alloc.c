@@ -9,7 +9,7 @@
 
 #include "agent/base/alloc.h"
 
-        static void test_zeroed(void **state)
+static void test_zeroed(void **state)
 {
         struct thing {
                 int a;

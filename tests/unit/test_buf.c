@@ -13,7 +13,7 @@
 #include "agent/base/alloc.h"
 #include "agent/base/buf.h"
 
-        static void test_appends(void **state)
+static void test_appends(void **state)
 {
         CLEANUP(buf_done) struct buf b;
 

@@ -10,7 +10,7 @@
 
 #include "agent/base/clock.h"
 
-        static int thaw(void **state)
+static int thaw(void **state)
 {
         (void)state;
         clock_set_fake(0, -1);

@@ -480,46 +480,6 @@ static void test_bad_parameters(void **state)
         }
 }
 
-static void test_parse_errors(void **state)
-{
-        (void)state;
-        assert_int_equal(decode("{\"code\": \"x\", \"code\": \"y\"}"), -EINVAL);
-        assert_non_null(strstr(err.message, "duplicate"));
-        assert_non_null(strstr(err.message, "code"));
-        assert_string_equal(err.field, "");
-
-        assert_refused("[]", "", "body: must be a JSON object");
-        assert_int_equal(decode("{\"a\":\n  tru}"), -EINVAL);
-        assert_non_null(strstr(err.message, "line 2"));
-
-        assert_int_equal(decode(""), -ENOKEY); /* no body: an empty object, which lacks the code */
-        assert_string_equal(err.field, "/code");
-}
-
-/* Brackets count wherever the parser would recurse, and nowhere else. */
-static void test_depth(void **state)
-{
-        (void)state;
-        for (unsigned depth = LIMIT_JSON_DEPTH - 2; depth <= LIMIT_JSON_DEPTH + 2; depth++) {
-                for (unsigned objects = 0; objects < 2; objects++) {
-                        char text[1024];
-                        char *p = stpcpy(text, "{\"code\": \"x\", \"s\": \"[\\\"[{\", \"d\": ");
-
-                        for (unsigned i = 1; i < depth; i++)
-                                p = stpcpy(p, objects ? "{\"a\":" : "[");
-                        p = stpcpy(p, "1");
-                        for (unsigned i = 1; i < depth; i++)
-                                p = stpcpy(p, objects ? "}" : "]");
-                        stpcpy(p, "}");
-
-                        if (depth <= LIMIT_JSON_DEPTH)
-                                assert_decodes(text);
-                        else
-                                assert_refused(text, "", "body: nested deeper than 64 levels");
-                }
-        }
-}
-
 #define TEST(fn) cmocka_unit_test_teardown(fn, teardown)
 
 int main(void)
@@ -541,8 +501,6 @@ int main(void)
                 TEST(test_items_become_strings),
                 TEST(test_parameters),
                 TEST(test_bad_parameters),
-                TEST(test_parse_errors),
-                TEST(test_depth),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

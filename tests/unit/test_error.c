@@ -12,7 +12,7 @@
 #include "agent/base/error.h"
 #include "agent/base/utf8.h"
 
-        static void test_errno_is_spelt_out(void **state)
+static void test_errno_is_spelt_out(void **state)
 {
         struct error err = ERROR_INIT;
 

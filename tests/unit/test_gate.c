@@ -11,9 +11,7 @@
 #include "agent/base/alloc.h"
 #include "agent/loop/gate.h"
 
-        enum { EXIT = 1,
-               STDOUT = 2,
-               STDERR = 4 };
+enum { EXIT = 1, STDOUT = 2, STDERR = 4 };
 
 struct thing {
         struct gate gate;

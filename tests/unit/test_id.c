@@ -10,7 +10,7 @@
 
 #include "agent/base/id.h"
 
-        static void test_form(void **state)
+static void test_form(void **state)
 {
         char id[ID_SIZE];
 

@@ -11,7 +11,7 @@
 #include "agent/loop/job.h"
 #include "tests/lib/loop_fixture.h"
 
-        struct square {
+struct square {
         int input;
         int output;
         pthread_t run_thread;

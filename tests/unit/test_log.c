@@ -17,7 +17,7 @@
 #define LOG_MODULE "test"
 #include "agent/base/log.h"
 
-        static int saved_stderr;
+static int saved_stderr;
 static int pipe_fds[2];
 static char captured[16384];
 

@@ -14,8 +14,8 @@
 #include "agent/loop/loop.h"
 #include "tests/lib/loop_fixture.h"
 
-        /* The lag timer alone must not keep the loop running. */
-        static void test_idle_loop_ends(void **state)
+/* The lag timer alone must not keep the loop running. */
+static void test_idle_loop_ends(void **state)
 {
         struct loop *l = *state;
 

@@ -13,7 +13,7 @@
 #include "agent/base/macros.h"
 #include "agent/base/str.h"
 
-        struct row {
+struct row {
         const char *text;
         int r;
         uint64_t value;
