@@ -18,6 +18,7 @@ const char *language_name(enum language l);
 
 /* A program on disk, ready to be started. */
 struct script {
+        char *file;       /* the source */
         char *dir;        /* its own directory under the runtime directory */
         char **argv;      /* for process_options */
         char **extra_env; /* for environment_build */
@@ -32,6 +33,8 @@ bool runtime_is_available(enum language l, const char *path, const char **ret_mi
 int script_new(enum language l, const char *code, size_t size, const char *runtime_dir,
                const char *driver_dir, const struct credentials *user, const char *cwd,
                struct script **ret, struct error *err);
-/* Removes the directory too. */
+/* Removes the directory too, with all that is in it. */
 struct script *script_free(struct script *s);
+/* Does the same if there is nothing but the source in it; else -ENOTEMPTY, and nothing is freed. */
+int script_free_quickly(struct script *s);
 DEFINE_CLEANUP(struct script *, script_free)

@@ -100,6 +100,7 @@ int script_new(enum language l, const char *code, size_t size, const char *runti
         }
         s = xnew(struct script);
         s->dir = dir;
+        s->file = xasprintf("%s/%s", dir, rt->file);
 
         dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         r = dir_fd < 0 ? -errno : write_source(rt, dir_fd, code, size, user);
@@ -111,6 +112,15 @@ int script_new(enum language l, const char *code, size_t size, const char *runti
         return 0;
 }
 
+static void free_strings(struct script *s)
+{
+        free(s->file);
+        free(s->dir);
+        strv_free(s->argv);
+        strv_free(s->extra_env);
+        free(s);
+}
+
 /* See the header. */
 struct script *script_free(struct script *s)
 {
@@ -118,9 +128,16 @@ struct script *script_free(struct script *s)
                 return NULL;
 
         (void)path_remove_tree(s->dir); /* it may hold whatever the program left in it */
-        free(s->dir);
-        strv_free(s->argv);
-        strv_free(s->extra_env);
-        free(s);
+        free_strings(s);
         return NULL;
+}
+
+/* See the header. */
+int script_free_quickly(struct script *s)
+{
+        (void)unlink(s->file); /* if that fails, so does rmdir */
+        if (rmdir(s->dir) < 0 && errno != ENOENT)
+                return -ENOTEMPTY;
+        free_strings(s);
+        return 0;
 }

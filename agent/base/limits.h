@@ -34,6 +34,7 @@
 #define LIMIT_INPUT_BYTES     (8 * MIB)
 
 /* Processes */
-#define LIMIT_ARG_BYTES  (128 * KIB - 1)
-#define LIMIT_ARGV_BYTES (1536 * KIB) /* argv and envp together; the kernel's default is 2 MiB */
-#define LIMIT_READ_SLICE (256 * KIB)  /* bytes read from one pipe before others get their turn */
+#define LIMIT_ARG_BYTES      (128 * KIB - 1)
+#define LIMIT_ARGV_BYTES     (1536 * KIB) /* argv and envp together; the kernel's default is 2 MiB */
+#define LIMIT_STAGING_INLINE (64 * KIB)   /* larger code and input are written off the loop */
+#define LIMIT_READ_SLICE     (256 * KIB) /* bytes read from one pipe before others get their turn */

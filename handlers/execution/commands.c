@@ -5,8 +5,6 @@
 
 #include "handlers/execution/commands.h"
 
-#include <string.h>
-
 #include "agent/base/alloc.h"
 #include "agent/base/limits.h"
 #include "agent/http/request.h"
@@ -45,16 +43,10 @@ static char **make_argv(const struct commands_args *args)
 int commands_run_post(struct request *req)
 {
         const struct commands_args *args = request_args(req);
-        CLEANUP(mem_free) char *cwd = execution_cwd(req, &args->run);
-        CLEANUP(mem_free) char **argv = NULL;
 
-        if (!cwd)
-                return 0;
-        argv = make_argv(args);
         return execution_start(req, &(struct execution_spec){
                                             .args = &args->run,
-                                            .argv = argv,
-                                            .cwd = cwd,
+                                            .argv = make_argv(args),
                                             .size_field = args->args ? "/args" : "/command",
                                             .program_field = "/command",
                                             .label_name = "command",

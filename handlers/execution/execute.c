@@ -6,13 +6,8 @@
 
 #include <stdlib.h>
 
-#include "agent/app.h"
-#include "agent/base/alloc.h"
 #include "agent/base/limits.h"
 #include "agent/http/request.h"
-#include "proc/environment.h"
-#include "proc/runtime.h"
-#include "proc/supervisor.h"
 
 /* clang-format off */
 const struct json_field execute_args[] = {
@@ -24,51 +19,31 @@ const struct json_field execute_args[] = {
 /* clang-format on */
 
 /* The PATH that the program will see decides which interpreter there is. */
-static bool language_is_available(struct request *req, const struct execute_args *args,
-                                  const char **ret_missing)
+static const char *path_of(const struct execute_args *args)
 {
-        const json_t *requested = args->run.env ? json_object_get(args->run.env, "PATH") : NULL;
-        const char *path = requested ? json_string_value(requested) : getenv("PATH");
+        const char *requested = json_string_value(json_object_get(args->run.env, "PATH"));
 
-        (void)req;
-        return runtime_is_available((enum language)args->language, path, ret_missing);
+        return requested ? requested : getenv("PATH");
 }
 
 /* Answers POST /execute. */
 int execute_post(struct request *req)
 {
         const struct execute_args *args = request_args(req);
-        const struct app *app = request_app(req);
         enum language language = (enum language)args->language;
-        CLEANUP(mem_free) char *cwd = NULL;
-        struct script *script = NULL;
-        struct error err = ERROR_INIT;
         const char *missing = NULL;
-        int r;
 
-        if (!language_is_available(req, args, &missing))
+        if (!runtime_is_available(language, path_of(args), &missing))
                 return request_fail_field(
                         req, PROBLEM_RUNTIME_NOT_AVAILABLE, "/language",
                         "language: %s needs '%s', which is not in PATH on this machine; "
                         "install it or add it to the image",
                         language_name(language), missing);
-        cwd = execution_cwd(req, &args->run);
-        if (!cwd)
-                return 0;
-
-        r = script_new(language, args->code.data, args->code.size,
-                       supervisor_runtime_dir(app->supervisor), app->driver_dir,
-                       supervisor_user(app->supervisor), cwd, &script, &err);
-        if (r < 0)
-                return request_fail(req, PROBLEM_INTERNAL, "the code could not be stored: %s",
-                                    err.message);
 
         return execution_start(req, &(struct execution_spec){
                                             .args = &args->run,
-                                            .argv = script->argv,
-                                            .extra_env = script->extra_env,
-                                            .cwd = cwd,
-                                            .script = script,
+                                            .code = &args->code,
+                                            .language = language,
                                             .size_field = "/env",
                                             .program_field = "/language",
                                             .label_name = "language",

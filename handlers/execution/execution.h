@@ -9,12 +9,12 @@
 
 #include "agent/json/document.h"
 #include "agent/json/field.h"
+#include "proc/runtime.h"
 
 struct request;
-struct script;
 
-extern const struct enum_name
-        execution_encodings[]; /* "utf-8", "base64" for enum document_encoding */
+/* "utf-8" and "base64", values of enum document_encoding. */
+extern const struct enum_name execution_encodings[];
 
 /* The arguments that /execute and /commands/run share, as members and as rows of a field table. */
 struct execution_args {
@@ -47,20 +47,17 @@ struct execution_args {
                      .doc = "How stdout and stderr are returned: repaired UTF-8, or exact bytes in base64")
 /* clang-format on */
 
+/* Everything pointed to lives in the request's arguments, or is a constant. */
 struct execution_spec {
         const struct execution_args *args;
-        char *const *argv;
-        char *const *extra_env; /* weak, see environment_build; or NULL */
-        const char *cwd;        /* normalised */
-        struct script *script;  /* takes; kept until the end; or NULL */
-        const char *size_field; /* to blame when all together is too long for the kernel: "/args" */
-        const char *program_field; /* to blame when the program cannot be executed: "/command" */
+        const struct json_text *code; /* NULL: argv is the program */
+        enum language language;
+        char **argv;               /* takes the array, not the strings; NULL with code */
+        const char *size_field;    /* to blame when all together is too long for the kernel */
+        const char *program_field; /* to blame when the program cannot be executed */
         const char *label_name;    /* one member of the answer, e.g. "language": "python" */
         const char *label;
 };
-
-/* The normalised working directory: a new string, or NULL after failing the request. */
-char *execution_cwd(struct request *req, const struct execution_args *args);
 
 /* Starts it and arranges the answer. Returns what a handler returns. */
 int execution_start(struct request *req, const struct execution_spec *spec);

@@ -36,16 +36,16 @@ ROWS = [
     ("agent/access_log", (BASE,), ()),
     # level 2
     ("proc/shim", (), ()),
+    ("proc/staging", (BASE, "agent/json/", "agent/loop/", "proc/"), ("nettle",)),
     ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson")),
     (
         "agent/http/",
         (BASE, "agent/json/", "agent/loop/", "agent/auth.h", "agent/metrics.h", "agent/access_log.h"),
         ("microhttpd", "uv", "jansson", "nettle"),
     ),
-    # level 4. What the first two print about the agent lives in lower levels; the third decodes base64.
+    # level 4. What the first two print about the agent lives in lower levels.
     ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
     ("handlers/metrics", (*FOR_HANDLERS, "agent/loop/lag.h"), ("jansson",)),
-    ("handlers/execution/", FOR_HANDLERS, ("jansson", "nettle")),
     ("handlers/", FOR_HANDLERS, ("jansson",)),
     # level 5
     ("agent/", EVERYTHING, ("uv", "jansson")),
