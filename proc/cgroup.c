@@ -48,6 +48,7 @@ struct cgroup {
         int own_fd; /* the directory that holds ours */
         int fd;
         bool has_memory;
+        struct cgroup_pool pool;
 };
 
 static const char *const controllers[] = { "memory", "pids", "cpu" };
@@ -290,6 +291,7 @@ struct cgroup *cgroup_free(struct cgroup *c)
         if (!c)
                 return NULL;
 
+        cgroup_pool_clear(&c->pool);
         if (c->fd >= 0)
                 (void)unlinkat(c->own_fd, c->name, AT_REMOVEDIR);
         (void)fd_close(c->fd);
@@ -310,6 +312,12 @@ bool cgroup_has_memory(const struct cgroup *c)
 const char *cgroup_path(const struct cgroup *c)
 {
         return c->path;
+}
+
+/* The empty leaves, for cgroup_pool.c. */
+struct cgroup_pool *cgroup_pool(struct cgroup *c)
+{
+        return &c->pool;
 }
 
 /* The agent's directory, for cgroup_leaf.c. */

@@ -33,6 +33,9 @@ struct cgroup_leaf {
         struct cgroup *parent;
         int fd; /* the directory; -1: there is no leaf */
         char name[48];
+        bool has_limits;
+        bool was_killed;
+        uint64_t cpu_before_us; /* used by those who had the leaf before */
 };
 
 struct cgroup_usage {
@@ -44,10 +47,17 @@ struct cgroup_usage {
 /* -EEXIST and so on. Limits whose controller is missing are ignored. */
 int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *name,
                      const struct cgroup_limits *limits, struct error *err);
+/* The same, and uses an empty leaf again if there is one; its name is then that of its first user. */
+int cgroup_leaf_take(struct cgroup_leaf *leaf, struct cgroup *c, const char *name,
+                     const struct cgroup_limits *limits, struct error *err);
+/* Lets go of the leaf, which is kept for others or removed; -EBUSY while something lives in it. No leaf is
+ * success. */
+int cgroup_leaf_give_back(struct cgroup_leaf *leaf);
+bool cgroup_leaf_is_populated(const struct cgroup_leaf *leaf);
 /* Removes the leaf; -EBUSY while something lives in it. No leaf is success. */
 int cgroup_leaf_remove(struct cgroup_leaf *leaf);
 /* SIGKILL for all that is in it, and for what is forked meanwhile. */
-int cgroup_leaf_kill(const struct cgroup_leaf *leaf);
+int cgroup_leaf_kill(struct cgroup_leaf *leaf);
 /* Any other signal, to each process in turn. */
 void cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig);
 void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret);

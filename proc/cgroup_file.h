@@ -1,13 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Shared by cgroup.c and cgroup_leaf.c: the kernel's small control files. */
+/* Shared by cgroup.c, cgroup_leaf.c and cgroup_pool.c: the kernel's small control files, and empty leaves. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
-struct cgroup;
+#include "proc/cgroup.h"
+
+/* As many as executions usually run at once. */
+#define CGROUP_POOL_SIZE 32
+
+struct cgroup_pool {
+        struct cgroup_leaf leaves[CGROUP_POOL_SIZE];
+        unsigned n;
+};
+
+struct cgroup_pool *cgroup_pool(struct cgroup *c);
+/* Removes what is kept. */
+void cgroup_pool_clear(struct cgroup_pool *pool);
 
 int cgroup_fd(const struct cgroup *c);
 

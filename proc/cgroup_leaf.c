@@ -84,7 +84,7 @@ int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *nam
 {
         int fd;
 
-        leaf->fd = -1;
+        *leaf = (struct cgroup_leaf){ .fd = -1 };
         if (mkdirat(cgroup_fd(c), name, 0755) < 0)
                 return error_set(err, -errno, "make cgroup %s", name);
         fd = openat(cgroup_fd(c), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -98,6 +98,7 @@ int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *nam
         set_limits(fd, limits);
         leaf->parent = c;
         leaf->fd = fd;
+        leaf->has_limits = limits->max_memory > 0 || limits->max_tasks > 0;
         (void)snprintf(leaf->name, sizeof(leaf->name), "%s", name);
         return 0;
 }
@@ -132,7 +133,8 @@ bool cgroup_remove_below(int dir_fd, unsigned depth)
         return is_empty;
 }
 
-static bool is_populated(const struct cgroup_leaf *leaf)
+/* See the header. */
+bool cgroup_leaf_is_populated(const struct cgroup_leaf *leaf)
 {
         CLEANUP(fd_close) int fd = cgroup_leaf_open_events(leaf);
 
@@ -153,7 +155,8 @@ int cgroup_leaf_remove(struct cgroup_leaf *leaf)
                 return 0;
         r = remove_dir(leaf);
         /* Programs may have made cgroups of their own below. */
-        if (r == -EBUSY && !is_populated(leaf) && cgroup_remove_below(leaf->fd, CGROUP_MAX_DEPTH))
+        if (r == -EBUSY && !cgroup_leaf_is_populated(leaf) &&
+            cgroup_remove_below(leaf->fd, CGROUP_MAX_DEPTH))
                 r = remove_dir(leaf);
         if (r < 0 && r != -ENOENT)
                 return r;
@@ -163,8 +166,9 @@ int cgroup_leaf_remove(struct cgroup_leaf *leaf)
 }
 
 /* See the header. */
-int cgroup_leaf_kill(const struct cgroup_leaf *leaf)
+int cgroup_leaf_kill(struct cgroup_leaf *leaf)
 {
+        leaf->was_killed = true;
         return cgroup_file_write(leaf->fd, "cgroup.kill", "1");
 }
 
@@ -197,7 +201,7 @@ void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret)
 
         *ret = (struct cgroup_usage){ 0 };
         if (cgroup_file_read(leaf->fd, "cpu.stat", text, sizeof(text)) > 0)
-                ret->cpu_us = find_number(text, "usage_usec");
+                ret->cpu_us = find_number(text, "usage_usec") - leaf->cpu_before_us;
         if (!cgroup_has_memory(leaf->parent))
                 return;
         if (cgroup_file_read(leaf->fd, "memory.peak", text, sizeof(text)) > 0)

@@ -66,7 +66,7 @@ static int prepare(struct process *p, const struct process_options *o, int out[2
                 r = process_stream_open(&p->streams[1], &out[1]);
         if (r < 0)
                 return error_set(err, r, "output pipe");
-        return s->cgroup ? cgroup_leaf_init(&p->leaf, s->cgroup, p->id, &limits, err) : 0;
+        return s->cgroup ? cgroup_leaf_take(&p->leaf, s->cgroup, p->id, &limits, err) : 0;
 }
 
 static struct process *allocate(struct supervisor *s, const struct process_options *o)

@@ -2,8 +2,8 @@
 
 /* What an execution started besides its leader, in the two ways there are of knowing it.
  *
- * With a leaf the kernel knows: killing is one write, rmdir says whether it is empty, and cgroup.events tells
- * when it becomes so.
+ * With a leaf the kernel knows: killing is one write, and cgroup.events says whether it is empty and tells when
+ * it becomes so.
  *
  * Without one a worker thread walks /proc (tree.c). The last of a tree to die is always our own child, as the
  * agent is a subreaper; so it is enough to look again when an unknown child was reaped (supervisor_rescan). */
@@ -106,7 +106,7 @@ static void watch_close(struct process *p)
 static bool leaf_is_gone(struct process *p)
 {
         process_tree_account(p);
-        if (cgroup_leaf_remove(&p->leaf) == -EBUSY)
+        if (cgroup_leaf_give_back(&p->leaf) == -EBUSY)
                 return false;
 
         watch_close(p);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fixtures: one agent per file for what needs no special options, and a maker for the rest."""
 
+import httpx
 import pytest
 
 from lib.agent import BINARY, Agent
@@ -71,6 +72,6 @@ def new_agent():
     for agent in reversed(start.agents):
         try:
             agent.close()
-        except AssertionError as error:
-            failures.append(str(error))
+        except (AssertionError, httpx.HTTPError) as error:
+            failures.append(f"{type(error).__name__}: {error}")
     assert not failures, "\n".join(failures)

@@ -24,6 +24,8 @@ BINARY = Path(os.environ.get("AGENT_BINARY") or ROOT / "build" / "vm-agent").res
 # Every process that the agent starts inherits this variable, so that no survivor can hide.
 MARK = "TEST_AGENT_MARK"
 
+CLIENT_TIMEOUT = 60
+
 LISTENING = re.compile(r'listening\b.*\baddress="?(?:[\d.]+|\[[^]]*\]):(\d+)')
 
 
@@ -100,8 +102,8 @@ class Agent:
 
     def open_clients(self):
         """http carries a token, anonymous does not. Both keep their connections."""
-        self.http = httpx.Client(base_url=self.url, headers=self._headers, timeout=120)
-        self.anonymous = httpx.Client(base_url=self.url, timeout=120)
+        self.http = httpx.Client(base_url=self.url, headers=self._headers, timeout=CLIENT_TIMEOUT)
+        self.anonymous = httpx.Client(base_url=self.url, timeout=CLIENT_TIMEOUT)
 
     def close_clients(self):
         self.http.close()
