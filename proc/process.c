@@ -166,6 +166,8 @@ static void finish(struct process *p)
 
         process_ref(p);
         (void)uv_timer_stop(&p->timer);
+        if (p->is_tree_unchecked)
+                process_start_timer(p, 0); /* in the loop's next turn, behind the answer */
         process_tree_account(p);
         p->has_ended = true;
         compute_end(p, &p->result);
@@ -200,11 +202,23 @@ void process_advance(struct process *p)
                 settle(p);
 }
 
+/* What process_on_reaped has put off. */
+static void look_at_tree(struct process *p)
+{
+        if (!p->is_tree_unchecked)
+                return;
+        p->is_tree_unchecked = false;
+        process_tree_check(p);
+        process_advance(p); /* calls nobody: the end was before */
+}
+
 static void on_timer(uv_timer_t *t)
 {
         struct process *p = container_of(t, struct process, timer);
 
-        if (p->kill_state == KILL_TERM)
+        if (p->is_tree_unchecked)
+                look_at_tree(p);
+        else if (p->kill_state == KILL_TERM)
                 process_kill_now(p, p->kill_reason);
         else if (p->has_ended)
                 return;
@@ -223,7 +237,10 @@ void process_on_reaped(struct process *p, int status, const struct rusage *usage
         for (size_t i = 0; i < ARRAY_LEN(p->streams) && !p->has_ended; i++)
                 process_stream_drain(&p->streams[i]);
         gate_done(&p->gate, OWED_LEADER);
-        process_tree_check(p);
+        /* When nothing else is waited for, the answer goes first. */
+        p->is_tree_unchecked = !p->has_ended && p->kill_state == KILL_NONE && !has_open_streams(p);
+        if (!p->is_tree_unchecked)
+                process_tree_check(p);
         if (!p->has_ended && p->kill_state == KILL_NONE)
                 process_start_timer(p, DRAIN_MS);
         process_advance(p);
@@ -232,6 +249,7 @@ void process_on_reaped(struct process *p, int status, const struct rusage *usage
 /* See the header. */
 void process_kill(struct process *p, enum end_reason reason)
 {
+        look_at_tree(p);
         if (p->kill_state != KILL_NONE || p->is_gone)
                 return;
         if (p->grace_ms == 0 || !process_owes(p, OWED_TREE)) {
@@ -250,6 +268,7 @@ void process_kill(struct process *p, enum end_reason reason)
 /* SIGKILL for the tree, without grace. Never calls on_end. */
 void process_kill_now(struct process *p, enum end_reason reason)
 {
+        look_at_tree(p);
         if (p->kill_state == KILL_KILL || p->is_gone)
                 return;
 

@@ -60,13 +60,15 @@ struct process {
         uint64_t max_written; /* of one stream; 0: no limit */
         struct process_stream streams[2];
 
-        uv_timer_t timer; /* deadline, then grace or drain, then the answer's own deadline */
-        uv_poll_t watch;  /* cgroup.events of the leaf, while it outlives the leader */
+        uv_timer_t
+                timer; /* deadline, then grace or drain, then the answer's own deadline, or the look at the tree */
+        uv_poll_t watch; /* cgroup.events of the leaf, while it outlives the leader */
         int watch_fd;
         struct cgroup_leaf leaf;
         struct cgroup_usage usage;
-        bool has_survivors;    /* something is known to have outlived the leader */
-        enum walk walk_wanted; /* when the running one has ended */
+        bool is_tree_unchecked; /* nobody has looked yet whether something outlives the leader */
+        bool has_survivors;     /* something is known to have outlived the leader */
+        enum walk walk_wanted;  /* when the running one has ended */
 
         enum kill_state kill_state;
         bool was_termed;             /* it got SIGTERM and a chance to exit on its own */
