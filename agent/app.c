@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOG_MODULE "app"
@@ -263,6 +264,21 @@ static int open_listener(const struct config *config, int *ret_fd, struct error 
         return 0;
 }
 
+/* Who owns the directory above a script's can put another script in its place. */
+static int check_owner(const char *dir, struct error *err)
+{
+        struct stat st;
+
+        if (lstat(dir, &st) < 0)
+                return error_set(err, -errno, "%s", dir);
+        if (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0) ||
+            (st.st_mode & (S_IWGRP | S_IWOTH)))
+                return error_set_field(
+                        err, -EPERM, "",
+                        "%s must be a directory that only the agent's user may write to", dir);
+        return 0;
+}
+
 static int make_dirs(const struct config *config, struct error *err)
 {
         int r;
@@ -271,6 +287,8 @@ static int make_dirs(const struct config *config, struct error *err)
         if (r < 0)
                 return error_wrap(err, "workspace");
         r = path_make_dirs(config->runtime_dir, 0755, err);
+        if (r == 0)
+                r = check_owner(config->runtime_dir, err);
         if (r < 0)
                 return error_wrap(err, "runtime-dir");
         return 0;

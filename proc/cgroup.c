@@ -123,8 +123,8 @@ static void remove_stale_tree(int own_fd, const char *name)
                 return;
         (void)cgroup_file_write(fd, "cgroup.kill", "1");
         for (int waited = 0; waited < STALE_WAIT_MS; waited++) {
-                if (cgroup_remove_below(fd, CGROUP_MAX_DEPTH) &&
-                    unlinkat(own_fd, name, AT_REMOVEDIR) == 0)
+                cgroup_remove_below(fd);
+                if (unlinkat(own_fd, name, AT_REMOVEDIR) == 0)
                         return;
                 (void)nanosleep(&pause, NULL);
         }

@@ -28,7 +28,8 @@ int cgroup_fd(const struct cgroup *c);
 ssize_t cgroup_file_read(int dir_fd, const char *name, char *dst, size_t size);
 int cgroup_file_write(int dir_fd, const char *name, const char *text);
 
-#define CGROUP_MAX_DEPTH 16
+/* No more than this many cgroups below another are removed at once, so that the loop is not held. */
+#define CGROUP_MAX_BELOW 256
 
-/* Removes the empty cgroups below @dir_fd. False when some are left. */
-bool cgroup_remove_below(int dir_fd, unsigned depth);
+/* Removes the empty cgroups below @dir_fd, however deep. */
+void cgroup_remove_below(int dir_fd);

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,34 +104,52 @@ int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *nam
         return 0;
 }
 
-/* See cgroup_file.h. */
-bool cgroup_remove_below(int dir_fd, unsigned depth)
+/* The name of some cgroup in @dir_fd; false when there is none. */
+static bool find_child(int dir_fd, char name[NAME_MAX + 1])
 {
+        int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *dir = fd < 0 ? NULL : fdopendir(fd);
         struct dirent *entry;
-        bool is_empty = true;
-        DIR *dir;
-        int fd;
 
-        fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        dir = fd < 0 ? NULL : fdopendir(fd);
         if (!dir) {
                 (void)fd_close(fd);
                 return false;
         }
-        while ((entry = readdir(dir)) != NULL) {
-                CLEANUP(fd_close) int child = -1;
-
-                if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
-                        continue;
-                if (unlinkat(fd, entry->d_name, AT_REMOVEDIR) == 0)
-                        continue;
-                child = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-                if (depth == 0 || child < 0 || !cgroup_remove_below(child, depth - 1) ||
-                    unlinkat(fd, entry->d_name, AT_REMOVEDIR) < 0)
-                        is_empty = false;
-        }
+        do {
+                entry = readdir(dir);
+        } while (entry && (entry->d_type != DT_DIR || entry->d_name[0] == '.'));
+        if (entry)
+                (void)snprintf(name, NAME_MAX + 1, "%s", entry->d_name);
         closedir(dir);
-        return is_empty;
+        return entry != NULL;
+}
+
+/* Removes the first cgroup that has none below it. False when there is nothing to remove, or it cannot be. */
+static bool remove_one_below(int dir_fd)
+{
+        CLEANUP(fd_close) int parent = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        char name[NAME_MAX + 1], below[NAME_MAX + 1];
+
+        if (parent < 0 || !find_child(parent, name))
+                return false;
+        for (;;) {
+                CLEANUP(fd_close)
+                int child = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+                if (child < 0 || !find_child(child, below))
+                        break;
+                (void)fd_close(parent);
+                parent = STEAL_FD(child);
+                memcpy(name, below, sizeof(name));
+        }
+        return unlinkat(parent, name, AT_REMOVEDIR) == 0;
+}
+
+/* See cgroup_file.h. */
+void cgroup_remove_below(int dir_fd)
+{
+        for (unsigned n = 0; n < CGROUP_MAX_BELOW && remove_one_below(dir_fd); n++)
+                ;
 }
 
 /* See the header. */
@@ -149,18 +168,16 @@ static int remove_dir(const struct cgroup_leaf *leaf)
 /* See the header. */
 int cgroup_leaf_remove(struct cgroup_leaf *leaf)
 {
-        int r;
-
         if (leaf->fd < 0)
                 return 0;
-        r = remove_dir(leaf);
-        /* Programs may have made cgroups of their own below. */
-        if (r == -EBUSY && !cgroup_leaf_is_populated(leaf) &&
-            cgroup_remove_below(leaf->fd, CGROUP_MAX_DEPTH))
-                r = remove_dir(leaf);
-        if (r < 0 && r != -ENOENT)
-                return r;
-
+        if (remove_dir(leaf) == -EBUSY) {
+                if (cgroup_leaf_is_populated(leaf))
+                        return -EBUSY;
+                /* Programs may have made cgroups of their own below. */
+                cgroup_remove_below(leaf->fd);
+                (void)remove_dir(
+                        leaf); /* nobody lives in it: if it stays, then until the next start */
+        }
         leaf->fd = fd_close(leaf->fd);
         return 0;
 }

@@ -173,6 +173,16 @@ void process_tree_check(struct process *p)
                 (void)leaf_is_gone(p);
 }
 
+/* The leader and its group, wherever they are: a process can leave its leaf (systemd-run, su, container tools). The
+ * number is the leader's until it is reaped. */
+static void signal_leader(const struct process *p, int sig)
+{
+        if (!process_owes(p, OWED_LEADER))
+                return;
+        (void)kill(p->pid, sig);
+        (void)kill(-p->pid, sig); /* no such group until the shim has made it */
+}
+
 /* See the header. */
 void process_tree_terminate(struct process *p)
 {
@@ -180,6 +190,7 @@ void process_tree_terminate(struct process *p)
                 walk_start(p, WALK_TERM);
                 return;
         }
+        signal_leader(p, SIGTERM);
         cgroup_leaf_signal(&p->leaf, SIGTERM);
         cgroup_leaf_signal(&p->leaf, SIGCONT); /* who is stopped would not notice */
 }
@@ -187,10 +198,13 @@ void process_tree_terminate(struct process *p)
 /* See the header. */
 void process_tree_kill(struct process *p)
 {
-        if (p->leaf.fd < 0)
+        if (p->leaf.fd < 0) {
                 walk_start(p, WALK_KILL);
-        else if (cgroup_leaf_kill(&p->leaf) < 0 && process_owes(p, OWED_LEADER))
-                (void)kill(-p->pid, SIGKILL); /* out of descriptors, perhaps: better than nothing */
+                return;
+        }
+        (void)cgroup_leaf_kill(
+                &p->leaf); /* fails without descriptors; what follows is better than nothing */
+        signal_leader(p, SIGKILL);
 }
 
 /* See the header. */

@@ -81,6 +81,16 @@ static void describe(const struct runtime *rt, struct script *s, const char *dri
                                                      path && *path ? ":" : "", path ? path : ""));
 }
 
+static int make_dir(const char *runtime_dir, const char *dir, struct error *err)
+{
+        if (mkdir(dir, 0700) == 0)
+                return 0;
+        /* Somebody tidied up: the runtime directory is made again. */
+        if (errno == ENOENT && path_make_dirs(runtime_dir, 0755, err) == 0 && mkdir(dir, 0700) == 0)
+                return 0;
+        return error_set(err, -errno, "mkdir %s", dir);
+}
+
 /* See the header. */
 int script_new(enum language l, const char *code, size_t size, const char *runtime_dir,
                const char *driver_dir, const struct credentials *user, const char *cwd,
@@ -93,8 +103,8 @@ int script_new(enum language l, const char *code, size_t size, const char *runti
         int r;
 
         dir = xasprintf("%s/%s", runtime_dir, id_new(id, "code_"));
-        if (mkdir(dir, 0700) < 0) {
-                r = error_set(err, -errno, "mkdir %s", dir);
+        r = make_dir(runtime_dir, dir, err);
+        if (r < 0) {
                 free(dir);
                 return r;
         }

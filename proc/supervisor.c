@@ -230,9 +230,8 @@ void supervisor_close(struct supervisor *s, void (*on_closed)(void *arg), void *
         s->arg = arg;
         list_for_each(item, &s->processes)
                 process_kill_now(list_entry(item, struct process, link), END_CANCELLED);
-        /* Without cgroups something may have escaped its tree, but not us: we are everybody's ancestor. */
-        if (!s->cgroup)
-                s->is_sweeping = job_run(s->loop, s, run_sweep, on_swept) == 0;
+        /* Something may have escaped its tree, but not us: we are everybody's ancestor. */
+        s->is_sweeping = job_run(s->loop, s, run_sweep, on_swept) == 0;
         advance_close(s);
 }
 

@@ -13,10 +13,12 @@
         (64 * KIB) /* the HTTP library's pool per connection, cleared for each request */
 #define LIMIT_QUERY_PARAMETERS 64
 #define LIMIT_DRAIN_BYTES \
-        (64 * KIB)             /* refused bodies up to here are read, so the connection lives */
-#define LIMIT_REQUEST_ID   128 /* longer incoming X-Request-ID are replaced */
-#define LIMIT_JSON_INLINE  (64 * KIB) /* larger bodies are parsed off the loop */
-#define LIMIT_JSON_DEPTH   64         /* nesting of request bodies */
+        (64 * KIB)            /* refused bodies up to here are read, so the connection lives */
+#define LIMIT_REQUEST_ID  128 /* longer incoming X-Request-ID are replaced */
+#define LIMIT_JSON_INLINE (64 * KIB) /* larger bodies are parsed off the loop */
+#define LIMIT_JSON_VALUES \
+        (64 * KIB)            /* in one request body: a tree costs far more memory than its text */
+#define LIMIT_JSON_DEPTH   64 /* nesting of request bodies */
 #define LIMIT_REPLY_INLINE (64 * KIB) /* larger documents are encoded while they are sent */
 
 /* Tokens */

@@ -130,6 +130,7 @@ struct level {
 struct removal {
         struct level levels[MAX_DEPTH];
         unsigned depth; /* levels in use; [0] is the top of the tree */
+        dev_t device;   /* of the top: what is mounted below is not ours to empty */
         bool has_moved; /* something was moved to the top during this pass */
         int result;     /* the first failure */
 };
@@ -145,10 +146,15 @@ static int push(struct removal *w, int parent, const char *name)
 {
         CLEANUP(fd_close) int fd = -1;
         struct level *l = &w->levels[w->depth];
+        struct stat st;
 
         fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
+        if (fd < 0 || fstat(fd, &st) < 0)
                 return -errno;
+        if (w->depth == 0)
+                w->device = st.st_dev;
+        else if (st.st_dev != w->device)
+                return -EXDEV;
 
         /* Entries of a read-only directory of our own can only be removed once it is writable;
          * caches of build tools are such. If it is not ours, removing the entries will say so. */

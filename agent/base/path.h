@@ -18,5 +18,6 @@ bool path_is_under(const char *path, const char *root);
 /* mkdir -p with @mode for what is made. 0 also when it exists already; -ENOTDIR when it is something else. */
 int path_make_dirs(const char *path, unsigned mode, struct error *err);
 
-/* Removes a directory tree without following links out of it; a missing one is fine. */
+/* Removes a directory tree without following links out of it, or emptying what is mounted in it (-EXDEV); a
+ * missing one is fine. */
 int path_remove_tree(const char *path);

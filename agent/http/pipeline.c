@@ -69,28 +69,51 @@ bool request_can_drain(const struct request *req)
 {
         uint64_t size = 0;
 
-        /* With Expect it waits for our word before it sends anything. */
-        if (req->is_framing_bad || header(req, "Expect"))
+        /* With Expect it waits for our word before it sends anything; a chunked body may have any size. */
+        if (req->is_framing_bad || header(req, "Expect") || has_chunked_body(req))
                 return false;
-        return announced_size(req, &size) ? size <= LIMIT_DRAIN_BYTES : true;
+        return !announced_size(req, &size) || size <= LIMIT_DRAIN_BYTES;
+}
+
+struct framing {
+        unsigned n_lengths;
+        unsigned n_encodings;
+        bool has_blank; /* in a header's name: whoever ignores it reads another message than we do */
+};
+
+static enum MHD_Result count_framing(void *cls, enum MHD_ValueKind kind, const char *name,
+                                     size_t name_size, const char *value, size_t value_size)
+{
+        struct framing *f = cls;
+
+        (void)kind;
+        (void)value;
+        (void)value_size;
+        f->n_lengths += str_equal_nocase(name, "Content-Length");
+        f->n_encodings += str_equal_nocase(name, "Transfer-Encoding");
+        f->has_blank = f->has_blank || memchr(name, ' ', name_size) ||
+                       memchr(name, '\t', name_size);
+        return MHD_YES;
 }
 
 /* Where a body ends must be beyond doubt: two answers are how requests are smuggled past a proxy. */
 static int check_framing(struct request *req)
 {
-        const char *encoding = header(req, "Transfer-Encoding");
+        struct framing f = { 0 };
+        const char *why = NULL;
 
-        if (!encoding)
+        MHD_get_connection_values_n(req->conn, MHD_HEADER_KIND, count_framing, &f);
+        if (f.has_blank)
+                why = "white space in the name of a header";
+        else if (f.n_lengths + f.n_encodings > 1)
+                why = "more than one Content-Length or Transfer-Encoding";
+        else if (f.n_encodings > 0 &&
+                 !str_equal_nocase(header(req, "Transfer-Encoding"), "chunked"))
+                why = "Transfer-Encoding: only 'chunked' is understood";
+        if (!why)
                 return 0;
         req->is_framing_bad = true;
-        if (header(req, "Content-Length"))
-                return request_fail(req, PROBLEM_INVALID_REQUEST,
-                                    "Content-Length and Transfer-Encoding exclude each other");
-        if (!str_equal_nocase(encoding, "chunked"))
-                return request_fail(req, PROBLEM_INVALID_REQUEST,
-                                    "Transfer-Encoding: only 'chunked' is understood");
-        req->is_framing_bad = false;
-        return 0;
+        return request_fail(req, PROBLEM_INVALID_REQUEST, "%s", why);
 }
 
 static int check_target(struct request *req)
@@ -244,6 +267,17 @@ static void expect_body(struct request *req)
                           server_options(req->server)->body_timeout_ms + size / (64 * KIB) * 1000);
 }
 
+/* The path of a target in absolute form, which servers must accept too: "http://host/path". */
+static const char *skip_authority(const char *target)
+{
+        const char *path;
+
+        if (!str_has_prefix(target, "http://") && !str_has_prefix(target, "https://"))
+                return target;
+        path = strchr(strstr(target, "://") + 3, '/');
+        return path ? path : "/";
+}
+
 /* See request_private.h. */
 void request_begin(struct request *req, const char *method, const char *path)
 {
@@ -252,7 +286,7 @@ void request_begin(struct request *req, const char *method, const char *path)
 
         connection_expect(req->connection, 0);
         req->method = xstrdup(method);
-        req->path = xstrdup(path);
+        req->path = xstrdup(skip_authority(path));
         adopt_request_id(req);
 
         check_target(req);
@@ -334,6 +368,11 @@ static void call_handler(struct request *req)
         struct error err = ERROR_INIT;
         int r;
 
+        /* The shutdown may have begun while the body arrived, or was parsed; what the handler needs may be gone. */
+        if (server_is_draining(req->server)) {
+                request_fail(req, PROBLEM_UNAVAILABLE, "the agent is shutting down");
+                return;
+        }
         if (route->args) {
                 req->args = xcalloc(1, route->args_size);
                 r = json_decode(route->args, &source, req->args, route->args_size, &err);

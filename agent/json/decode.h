@@ -15,8 +15,9 @@ struct json_source {
         void *arg;
 };
 
-/* Parses @size bytes as a JSON object, refusing duplicate keys, trailing rubbish and nesting deeper than
- * LIMIT_JSON_DEPTH; empty or all-white input gives an empty object. May run on any thread.
+/* Parses @size bytes as a JSON object, refusing duplicate keys, trailing rubbish, nesting deeper than
+ * LIMIT_JSON_DEPTH and more than LIMIT_JSON_VALUES values; empty or all-white input gives an empty object. May run
+ * on any thread.
  * -EINVAL: not JSON, or not an object (err->message says where; err->field is ""). -ENOMEM. */
 int json_parse_object(const char *data, size_t size, json_t **ret, struct error *err);
 

@@ -20,13 +20,14 @@ static bool is_blank(const char *data, size_t size)
         return true;
 }
 
-/* Whether brackets outside strings ever nest deeper than allowed. jansson's own limit is fixed and
- * generous, and its parser recurses. Text that is no JSON may be counted wrongly: it fails either
- * way. */
-static bool is_too_deep(const char *data, size_t size)
+/* How deep brackets outside strings nest (jansson's own limit is fixed and generous, and its parser
+ * recurses), and about how many values there are (each costs some fifty bytes and time to free, and
+ * needs but two bytes of text). Text that is no JSON may be counted wrongly: it fails either way. */
+static void measure(const char *data, size_t size, unsigned *ret_depth, size_t *ret_values)
 {
         bool in_string = false;
-        unsigned depth = 0;
+        unsigned depth = 0, max_depth = 0;
+        size_t n_values = 1;
 
         for (size_t i = 0; i < size; i++) {
                 switch (data[i]) {
@@ -39,8 +40,12 @@ static bool is_too_deep(const char *data, size_t size)
                         break;
                 case '{':
                 case '[':
-                        if (!in_string && ++depth > LIMIT_JSON_DEPTH)
-                                return true;
+                        if (!in_string)
+                                max_depth = MAX(++depth, max_depth);
+                        break;
+                case ',':
+                case ':':
+                        n_values += !in_string;
                         break;
                 case '}':
                 case ']':
@@ -51,7 +56,8 @@ static bool is_too_deep(const char *data, size_t size)
                         break;
                 }
         }
-        return false;
+        *ret_depth = max_depth;
+        *ret_values = n_values;
 }
 
 /* Parses a request's body; *ret is a new reference. Works on any thread, provided that
@@ -60,6 +66,8 @@ static bool is_too_deep(const char *data, size_t size)
 int json_parse_object(const char *data, size_t size, json_t **ret, struct error *err)
 {
         json_error_t error;
+        unsigned depth;
+        size_t n_values;
         json_t *json;
 
         if (is_blank(data, size)) {
@@ -70,9 +78,13 @@ int json_parse_object(const char *data, size_t size, json_t **ret, struct error 
                 return 0;
         }
 
-        if (is_too_deep(data, size))
+        measure(data, size, &depth, &n_values);
+        if (depth > LIMIT_JSON_DEPTH)
                 return error_set_field(err, -EINVAL, "", "body: nested deeper than %d levels",
                                        LIMIT_JSON_DEPTH);
+        if (n_values > LIMIT_JSON_VALUES)
+                return error_set_field(err, -EINVAL, "", "body: more than %zu values",
+                                       LIMIT_JSON_VALUES);
 
         json = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | JSON_DECODE_ANY,
                           &error);

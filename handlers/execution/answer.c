@@ -16,7 +16,15 @@
 #include "agent/http/request.h"
 #include "handlers/execution/execution_private.h"
 
-static void fail_spawn(const struct execution *ex, const struct spawn_failure *failure)
+/* See execution_private.h. */
+void execution_fail_size(struct execution *ex)
+{
+        request_fail_field(ex->request, PROBLEM_INVALID_REQUEST, ex->spec.size_field,
+                           "%s: arguments and environment together are too long for the system",
+                           ex->spec.size_field + 1);
+}
+
+static void fail_spawn(struct execution *ex, const struct spawn_failure *failure)
 {
         struct request *req = ex->request;
         const char *why = strerror(failure->error);
@@ -25,8 +33,7 @@ static void fail_spawn(const struct execution *ex, const struct spawn_failure *f
                 request_fail_field(req, PROBLEM_WORKDIR_NOT_FOUND, "/workdir",
                                    "workdir: %.200s: %s", ex->cwd, why);
         else if (failure->stage == SPAWN_EXEC && failure->error == E2BIG)
-                request_fail_field(req, PROBLEM_INVALID_REQUEST, ex->spec.size_field,
-                                   "arguments and environment together are too long: %s", why);
+                execution_fail_size(ex);
         else if (failure->stage == SPAWN_EXEC &&
                  (failure->error == ENOENT || failure->error == ENOTDIR))
                 request_fail_field(req, PROBLEM_COMMAND_NOT_FOUND, ex->spec.program_field,

@@ -153,8 +153,7 @@ static int start_process(struct execution *ex, char *const *envp)
                 request_fail(ex->request, PROBLEM_UNAVAILABLE, "the agent is shutting down");
                 break;
         case -E2BIG:
-                request_fail_field(ex->request, PROBLEM_INVALID_REQUEST, ex->spec.size_field, "%s",
-                                   err.message);
+                execution_fail_size(ex);
                 break;
         default:
                 request_fail(ex->request, PROBLEM_UNAVAILABLE, "no process could be started: %s",

@@ -23,5 +23,7 @@ uint64_t execution_timeout_ms(const struct execution *ex);
 /* What is executed, as the client knows it. */
 const char *execution_program(const struct execution *ex);
 
+/* Answers that all together is too long for the kernel. */
+void execution_fail_size(struct execution *ex);
 /* Answers with the result of the process that has ended. */
 void execution_answer(struct execution *ex);

@@ -22,6 +22,7 @@
 #include "agent/base/alloc.h"
 #include "agent/base/fd.h"
 #include "proc/cgroup.h"
+#include "proc/cgroup_file.h"
 #include "proc/vfork.h"
 #include "tests/lib/skip.h"
 
@@ -154,6 +155,89 @@ static void test_nested(void **state)
         assert_int_equal(cgroup_leaf_remove(&leaf), 0);
 }
 
+/* Deeper than anything that recurses would like. */
+static void test_deep_cgroups(void **state)
+{
+        struct cgroup_leaf leaf;
+        char path[256];
+        char *end = path;
+
+        if (!*state)
+                SKIP_TEST("no cgroup v2 here");
+        make_leaf(state, &leaf);
+        for (unsigned i = 0; i < 40; i++) {
+                end = stpcpy(end, i ? "/d" : "d");
+                assert_int_equal(mkdirat(leaf.fd, path, 0755), 0);
+        }
+        assert_int_equal(cgroup_leaf_remove(&leaf), 0);
+        make_leaf(state, &leaf); /* the name is free again */
+        assert_int_equal(cgroup_leaf_remove(&leaf), 0);
+}
+
+static int end_of(pid_t pid)
+{
+        int status;
+
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+/* A leaf serves again, and nothing of its last user shows. */
+static void test_pool(void **state)
+{
+        const struct cgroup_limits limits = { .max_tasks = 10 };
+        struct cgroup_leaf leaf, other;
+        struct cgroup_usage usage;
+        struct error err = ERROR_INIT;
+        char name[sizeof(leaf.name)];
+        pid_t pid;
+
+        if (!*state)
+                SKIP_TEST("no cgroup v2 here");
+        assert_int_equal(cgroup_leaf_take(&leaf, *state, "first", &no_limits, &err), 0);
+        pid = start_sleep(&leaf);
+        assert_int_equal(cgroup_leaf_give_back(&leaf), -EBUSY);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(end_of(pid), SIGKILL);
+        memcpy(name, leaf.name, sizeof(name));
+        assert_int_equal(cgroup_leaf_give_back(&leaf), 0);
+        assert_int_equal(leaf.fd, -1);
+        assert_int_equal(cgroup_leaf_give_back(&leaf), 0);
+
+        assert_int_equal(cgroup_leaf_take(&leaf, *state, "second", &no_limits, &err), 0);
+        if (!cgroup_has_memory(*state))
+                assert_string_equal(leaf.name, name);
+        cgroup_leaf_usage(&leaf, &usage);
+        assert_int_equal(usage.cpu_us, 0);
+
+        /* Frozen, or with cgroups below: put right or not used again. */
+        assert_int_equal(cgroup_file_write(leaf.fd, "cgroup.freeze", "1"), 0);
+        assert_int_equal(cgroup_leaf_give_back(&leaf), 0);
+        assert_int_equal(cgroup_leaf_take(&leaf, *state, "third", &no_limits, &err), 0);
+        pid = start_sleep(&leaf); /* would hang */
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(end_of(pid), SIGKILL);
+        assert_int_equal(mkdirat(leaf.fd, "below", 0755), 0);
+        assert_int_equal(cgroup_leaf_give_back(&leaf), 0);
+        assert_int_equal(cgroup_leaf_take(&leaf, *state, "fourth", &no_limits, &err), 0);
+        assert_string_equal(leaf.name, "fourth");
+
+        /* A killed leaf would kill whoever is born in it. */
+        assert_int_equal(cgroup_leaf_kill(&leaf), 0);
+        assert_int_equal(cgroup_leaf_give_back(&leaf), 0);
+        assert_int_equal(cgroup_leaf_take(&leaf, *state, "fifth", &no_limits, &err), 0);
+        assert_string_equal(leaf.name, "fifth");
+
+        /* Neither with limits nor for limits. */
+        assert_int_equal(cgroup_leaf_give_back(&leaf), 0);
+        assert_int_equal(cgroup_leaf_take(&other, *state, "sixth", &limits, &err), 0);
+        assert_string_equal(other.name, "sixth");
+        assert_int_equal(cgroup_leaf_give_back(&other), 0);
+        assert_int_equal(cgroup_leaf_take(&other, *state, "seventh", &no_limits, &err), 0);
+        assert_string_not_equal(other.name, "sixth");
+        assert_int_equal(cgroup_leaf_remove(&other), 0);
+}
+
 /* A pid that is surely dead: of a child that was just reaped. */
 static pid_t dead_pid(void)
 {
@@ -224,6 +308,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_events, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_nested, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_deep_cgroups, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_pool, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stale_trees_are_removed, setup, teardown),
                 cmocka_unit_test(test_no_cgroup),
         };

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -86,12 +87,32 @@ static void test_depth(void **state)
         }
 }
 
+static void test_number_of_values(void **state)
+{
+        size_t n = LIMIT_JSON_VALUES;
+        char *text = malloc(2 * n + 64);
+        char *p;
+
+        (void)state;
+        /* The key's colon and the commas between the numbers make n values, and then one more. */
+        for (unsigned extra = 0; extra < 2; extra++) {
+                p = stpcpy(text, "{\"a,,,\":[0");
+                for (size_t i = 0; i < n - 2 + extra; i++)
+                        p = stpcpy(p, ",0");
+                stpcpy(p, "]}");
+                assert_int_equal(parse(text), extra ? -EINVAL : 1);
+        }
+        assert_string_equal(err.message, "body: more than 65536 values");
+        free(text);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_nothing_is_an_empty_object),
                 cmocka_unit_test(test_errors),
                 cmocka_unit_test(test_depth),
+                cmocka_unit_test(test_number_of_values),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

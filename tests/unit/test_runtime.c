@@ -164,9 +164,9 @@ static void test_script_failure(void **state)
         struct script *s = NULL;
         struct error err = ERROR_INIT;
 
-        assert_int_equal(script_new(LANGUAGE_BASH, "x", 1, "/no/such/dir", "/drivers",
+        assert_int_equal(script_new(LANGUAGE_BASH, "x", 1, "/dev/null/dir", "/drivers",
                                     supervisor_user(f->supervisor), "/", &s, &err),
-                         -ENOENT);
+                         -ENOTDIR);
         assert_null(s);
 }
 

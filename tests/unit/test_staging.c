@@ -157,15 +157,31 @@ static void test_leftovers_are_removed(void **state)
         assert_true(loop_run_until(*state, is_root_empty, NULL, 10000));
 }
 
-static void test_no_directory(void **state)
+static void test_directory_is_made_again(void **state)
 {
         struct outcome o;
 
         assert_int_equal(rmdir(root), 0);
+        stage(*state, &o, "code", 4, NULL, 0, false);
+        assert_int_equal(o.staging.result, 0);
+        staging_done(*state, &o.staging);
+        assert_true(is_root_empty(NULL));
+}
+
+static void test_no_directory(void **state)
+{
+        FILE *f;
+        struct outcome o;
+
+        assert_int_equal(rmdir(root), 0);
+        f = fopen(root, "we"); /* in the way */
+        assert_non_null(f);
+        fclose(f);
         stage(*state, &o, "code", 4, "in", 2, false);
-        assert_int_equal(o.staging.result, -ENOENT);
+        assert_int_equal(o.staging.result, -ENOTDIR);
         assert_non_null(strstr(o.staging.error.message, root));
         staging_done(*state, &o.staging);
+        assert_int_equal(unlink(root), 0);
         assert_int_equal(mkdir(root, 0700), 0);
 }
 
@@ -186,8 +202,11 @@ static int remove_root(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_sizes),        TEST(test_nothing),
-                TEST(test_base64),       TEST(test_leftovers_are_removed),
+                TEST(test_sizes),
+                TEST(test_nothing),
+                TEST(test_base64),
+                TEST(test_leftovers_are_removed),
+                TEST(test_directory_is_made_again),
                 TEST(test_no_directory),
         };
 

@@ -26,7 +26,8 @@ if [ -z "$HOME" ] && [ -z "$GOPATH" ]; then
 fi
 
 # Never download another toolchain because a go.mod asks for it, unless the user said so.
-GOTOOLCHAIN=${GOTOOLCHAIN:-local} go build -o "$dir/program" "$dir/main.go" >"$dir/build.log" 2>&1
+# Without -trimpath nothing would come from the build cache: each execution has a directory of its own.
+GOTOOLCHAIN=${GOTOOLCHAIN:-local} go build -trimpath -ldflags=-s -o "$dir/program" "$dir/main.go" >"$dir/build.log" 2>&1
 status=$?
 if [ $status -ne 0 ]; then
         # main.go:3:5: … instead of the way to a directory that nobody knows

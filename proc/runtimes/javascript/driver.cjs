@@ -12,9 +12,7 @@
 
 const fs = require('fs');
 const path = require('path');
-const vm = require('vm');
 const Module = require('module');
-const { pathToFileURL } = require('url');
 
 const cwd = process.cwd();
 const filename = path.join(cwd, 'main.js');
@@ -30,7 +28,7 @@ const MODULE_ERRORS = [
 
 function compileError(text) {
         try {
-                vm.compileFunction(text, ['exports', 'require', 'module', '__filename', '__dirname'], { filename });
+                require('vm').compileFunction(text, ['exports', 'require', 'module', '__filename', '__dirname'], { filename });
                 return null;
         } catch (error) {
                 return error;
@@ -38,6 +36,10 @@ function compileError(text) {
 }
 
 function isModule() {
+        // Most programs can do without being compiled twice.
+        if (!/\b(?:import|export|await)\b/.test(source))
+                return false;
+
         const error = compileError(source);
 
         if (!error)
@@ -101,7 +103,7 @@ function runModule() {
         // People mix both worlds, above all with top-level await.
         globalThis.require = Module.createRequire(filename);
         process.argv.splice(1, 2, copy);
-        import(pathToFileURL(copy).href);
+        import(require('url').pathToFileURL(copy).href);
 }
 
 hideDriver();
