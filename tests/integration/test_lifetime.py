@@ -306,6 +306,25 @@ def test_stopping_ends_what_was_left_running(new_agent):
     assert not procfs.with_environment(MARK, agent.mark)
 
 
+@pytest.mark.parametrize("path", ["/commands/run", "/health"])
+def test_a_body_that_comes_after_the_grace_period(new_agent, path):
+    """Its headers were accepted before the signal, but what would answer it has been shut down meanwhile."""
+    agent = new_agent(shutdown_grace="100ms")
+    body = b'{"command": "true"}'
+    headers = {**agent.http.headers, "Content-Length": len(body)}
+    with raw.RawConnection(agent.port) as connection:
+        connection.send(raw.head("POST" if path != "/health" else "GET", path, headers) + body[:5])
+        wait_until(lambda: agent.gauges()["requests_live"] == 2, "the headers to arrive")
+        agent.signal(signal.SIGTERM)
+        wait_until(lambda: "grace period over" in agent.log(), "the end of the grace period")
+        connection.try_send(body[5:])
+        try:
+            expect_error(connection.read_response(), 503, "SERVICE_UNAVAILABLE")
+        except raw.ConnectionEnded:
+            pass
+    assert agent.wait_for_exit() == 0
+
+
 # Slow and many.
 
 
