@@ -68,7 +68,7 @@ def bench_http(b):
         without, _ = agent.ask("POST", "/execute", post, with_token=False)
         status, answer = agent.ask("POST", "/execute", post)
         field = json.loads(answer).get("details", {}).get("field")
-        if (without, status, field) != (401, 400, "code"):
+        if (without, status, field) != (401, 400, "/code"):
             raise BenchError(f"POST /execute {post}: {without} without a token, {status} with one: "
                              f"{answer[:300]!r}")
         if server_cpu is not None:

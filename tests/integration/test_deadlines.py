@@ -113,7 +113,8 @@ def measure(agent, request, reason="timeout"):
 
 def expect_no_survivors(mark):
     def is_dead():
-        return not procfs.with_environment("DEADLINE_MARK", mark)
+        # More than one look: a chain of forks may be elsewhere each time.
+        return not any(procfs.with_environment("DEADLINE_MARK", mark) for _ in range(3))
 
     wait_until(
         is_dead,
@@ -153,7 +154,7 @@ def test_the_chain_that_flees(agent):
         "        os.setsid() if os.getpid() != os.getsid(0) else None\n"
         "        if os.fork():\n"
         "            os._exit(0)\n"
-        "        time.sleep(0.002)\n"
+        f"        time.sleep({0.002 * time_factor()})\n"
         "time.sleep(1000)\n"
     )
     elapsed, result = measure(agent, python(code))

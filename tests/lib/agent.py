@@ -76,16 +76,16 @@ class Agent:
         }
         self.port = None
         self.is_closed = False
-        self._log = open(self.log_file, "wb")
-        self.process = subprocess.Popen(
-            self._wrapper_arguments() + [str(BINARY), *option_arguments(self.options)],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            cwd=self.directory,
-            env={**base_environment(), **self._sanitizer_options(), MARK: self.mark, **(environment or {})},
-            start_new_session=True,
-        )
+        with open(self.log_file, "wb") as log:
+            self.process = subprocess.Popen(
+                self._wrapper_arguments() + [str(BINARY), *option_arguments(self.options)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={**base_environment(), **self._sanitizer_options(), MARK: self.mark, **(environment or {})},
+                start_new_session=True,
+            )
         self.pid = self.process.pid
         has_token = credentials and isinstance(secret, str)
         self._headers = tokens.bearer(tokens.token(secret)) if has_token else {}
@@ -203,7 +203,6 @@ class Agent:
         if self.is_alive():
             self.process.kill()
         self.process.wait()
-        self._log.close()
         for pid in self.survivors():
             os.kill(pid, signal.SIGKILL)
 
@@ -228,7 +227,7 @@ class Agent:
         if wrapper() == "none":
             return []
         return [
-            "valgrind",
+            shutil.which("valgrind"),  # the agent's PATH may be any
             f"--log-file={self.directory}/valgrind.%p",
             "--error-exitcode=99",
             "--leak-check=full",

@@ -26,8 +26,11 @@ if [ -z "$HOME" ] && [ -z "$GOPATH" ]; then
 fi
 
 # Never download another toolchain because a go.mod asks for it, unless the user said so.
-# Without -trimpath nothing would come from the build cache: each execution has a directory of its own.
-GOTOOLCHAIN=${GOTOOLCHAIN:-local} go build -trimpath -ldflags=-s -o "$dir/program" "$dir/main.go" >"$dir/build.log" 2>&1
+#
+# "go run" keeps linked programs in the build cache, "go build" does not, so it only pretends to run: cp is its
+# -exec program. Without -trimpath nothing would come from the cache, as each execution has a directory of its own.
+GOTOOLCHAIN=${GOTOOLCHAIN:-local} go run -trimpath -ldflags=-s -exec 'cp -f' "$dir/main.go" "$dir/program" \
+        >"$dir/build.log" 2>&1
 status=$?
 if [ $status -ne 0 ]; then
         # main.go:3:5: … instead of the way to a directory that nobody knows
