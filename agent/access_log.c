@@ -26,11 +26,12 @@ void access_log(const struct access_log_line *line)
                 access_log_flush();
         pending.size += log_format(
                 pending.data + pending.size, LINE_MAX_SIZE, LOG_LEVEL_INFO, LOG_MODULE, "request",
-                "id=%s method=%s route=%s status=%u duration_ms=%.3f received=%llu "
+                "id=%s method=%s route=%s status=%u duration_ms=%llu.%03u received=%llu "
                 "sent=%llu subject=%s",
                 log_quote(line->request_id), log_quote(line->method),
                 line->route ? line->route : log_quote(line->path), line->status,
-                (double)line->duration_us / 1000.0, (unsigned long long)line->received,
+                (unsigned long long)(line->duration_us / 1000),
+                (unsigned)(line->duration_us % 1000), (unsigned long long)line->received,
                 (unsigned long long)line->sent, log_quote(line->subject));
 }
 

@@ -6,7 +6,7 @@
 #include "agent/base/clock.h"
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <string.h>
 
 static struct {
         bool active;
@@ -64,16 +64,33 @@ char *clock_rfc3339_now(char dst[CLOCK_RFC3339_SIZE])
         return clock_rfc3339(dst, realtime_ms());
 }
 
-/* @t_ms (milliseconds since the epoch, not before it) as RFC 3339. Returns @dst. */
+/* @t_ms (milliseconds since the epoch, not before it) as RFC 3339. Returns @dst.
+ *
+ * Every log line and every answer carries one, thousands in the same second: all but the milliseconds is kept. */
 char *clock_rfc3339(char dst[CLOCK_RFC3339_SIZE], int64_t t_ms)
 {
+        static _Thread_local struct {
+                time_t seconds;
+                char text[CLOCK_RFC3339_SIZE];
+                size_t size; /* 0: nothing yet */
+        } last;
         time_t seconds = (time_t)(t_ms / 1000);
+        unsigned ms = (unsigned)(t_ms % 1000);
         struct tm tm = { 0 };
-        size_t n;
 
-        (void)gmtime_r(&seconds,
-                       &tm); /* fails for years that do not fit an int: far from any clock */
-        n = strftime(dst, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-        (void)snprintf(dst + n, CLOCK_RFC3339_SIZE - n, ".%03dZ", (int)(t_ms % 1000));
-        return dst;
+        if (last.size == 0 || last.seconds != seconds) {
+                /* Fails for years that do not fit an int: far from any clock. */
+                (void)gmtime_r(&seconds, &tm);
+                last.size = strftime(last.text, sizeof(last.text), "%Y-%m-%dT%H:%M:%S", &tm);
+                last.seconds = seconds;
+        }
+        memcpy(dst, last.text, last.size);
+        dst += last.size;
+        *dst++ = '.';
+        *dst++ = (char)('0' + ms / 100);
+        *dst++ = (char)('0' + ms / 10 % 10);
+        *dst++ = (char)('0' + ms % 10);
+        *dst++ = 'Z';
+        *dst++ = '\0';
+        return dst - last.size - 6;
 }
