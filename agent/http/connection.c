@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#define LOG_MODULE "http"
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
+#include "agent/base/log.h"
 
 /* Registers a connection in @all. @fd stays the HTTP library's. */
 struct connection *connection_new(struct list *all, int fd)
@@ -21,11 +23,58 @@ struct connection *connection_new(struct list *all, int fd)
         return c;
 }
 
-/* Forgets a connection that was closed. */
+static void on_watch_closed(uv_handle_t *h)
+{
+        free(h);
+}
+
+static void stop_watch(struct connection *c)
+{
+        uv_poll_t *watch = STEAL(c->watch);
+
+        if (!watch)
+                return;
+        uv_poll_stop(watch);
+        uv_close((uv_handle_t *)watch, on_watch_closed);
+}
+
+static void on_disconnect(uv_poll_t *watch, int status, int events)
+{
+        struct connection *c = watch->data;
+
+        (void)status; /* an error on the socket is an end as well */
+        (void)events;
+        stop_watch(c); /* the condition lasts */
+        c->is_hung_up = true;
+        c->on_hangup(c);
+}
+
+/* See the header. */
+void connection_watch(struct connection *c, uv_loop_t *loop,
+                      void (*on_hangup)(struct connection *c))
+{
+        uv_poll_t *watch = xnew(uv_poll_t);
+        int r;
+
+        r = uv_poll_init(loop, watch, c->fd);
+        if (r < 0) {
+                /* Without it a client's early end is noticed when the answer is sent. */
+                log_warning("no hang-up watch", "error=%s", uv_strerror(r));
+                free(watch);
+                return;
+        }
+        watch->data = c;
+        c->watch = watch;
+        c->on_hangup = on_hangup;
+        uv_poll_start(watch, UV_DISCONNECT, on_disconnect);
+}
+
+/* Forgets a connection that is about to be closed. */
 struct connection *connection_free(struct connection *c)
 {
         if (!c)
                 return NULL;
+        stop_watch(c);
         list_remove(&c->link);
         free(c);
         return NULL;

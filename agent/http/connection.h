@@ -1,25 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A client connection, as far as time is concerned. The HTTP library only knows inactivity, so a client that
- * sends one byte now and then (slow loris) would keep its connection for ever; here every phase in which the
- * client owes us something has a deadline. */
+/* A client connection, as far as the HTTP library does not see it: time and hang-ups.
+ *
+ * The library only knows inactivity, so a client that sends one byte now and then (slow loris) would keep its
+ * connection for ever; here every phase in which the client owes us something has a deadline. And it does not notice
+ * that the client leaves while a connection is suspended, or right behind a part of a request. */
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include <uv.h>
 
 #include "agent/base/list.h"
 
 struct request;
+struct server;
 
 struct connection {
         struct list link;
         int fd;
         uint64_t deadline_ms;    /* monotonic; 0: the client owes nothing */
         struct request *request; /* being received or answered, or NULL */
+        uv_poll_t *watch;        /* for the client's end of the stream; NULL: seen already */
+        bool is_hung_up;
+        struct server *owner;
+        void (*on_hangup)(struct connection *c);
 };
 
 struct connection *connection_new(struct list *all, int fd);
+/* Before the descriptor is closed. */
 struct connection *connection_free(struct connection *c);
+
+/* Calls @on_hangup(@c), once, when the client has closed its side: it is gone, or has nothing more to say. */
+void connection_watch(struct connection *c, uv_loop_t *loop,
+                      void (*on_hangup)(struct connection *c));
 
 /* The client has @timeout_ms from now to finish the current phase. 0: no deadline. */
 void connection_expect(struct connection *c, uint64_t timeout_ms);

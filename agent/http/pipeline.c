@@ -116,7 +116,7 @@ static int check_framing(struct request *req)
         return request_fail(req, PROBLEM_INVALID_REQUEST, "%s", why);
 }
 
-static int check_target(struct request *req)
+static int check_target(struct request *req, const char *version)
 {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(
                 req->conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
@@ -135,6 +135,8 @@ static int check_target(struct request *req)
                 return request_fail(req, PROBLEM_INVALID_REQUEST,
                                     "%d query parameters, at most %d are read", n_query,
                                     LIMIT_QUERY_PARAMETERS);
+        if (str_equal(version, "HTTP/1.1") && !header(req, "Host"))
+                return request_fail(req, PROBLEM_INVALID_REQUEST, "HTTP/1.1 needs a Host header");
         return check_framing(req);
 }
 
@@ -279,7 +281,7 @@ static const char *skip_authority(const char *target)
 }
 
 /* See request_private.h. */
-void request_begin(struct request *req, const char *method, const char *path)
+void request_begin(struct request *req, const char *method, const char *path, const char *version)
 {
         static void (*const checks[])(struct request *) = { check_route, check_token,
                                                             check_limits };
@@ -289,7 +291,7 @@ void request_begin(struct request *req, const char *method, const char *path)
         req->path = xstrdup(skip_authority(path));
         adopt_request_id(req);
 
-        check_target(req);
+        check_target(req, version);
         for (unsigned i = 0; i < ARRAY_LEN(checks) && req->state == REQUEST_HEADERS; i++)
                 checks[i](req);
         if (req->state == REQUEST_HEADERS)

@@ -74,7 +74,7 @@ struct request *request_new(struct server *s, struct MHD_Connection *conn,
 
 static void request_free(struct request *req)
 {
-        assert(req->state == REQUEST_DONE && !req->watch);
+        assert(req->state == REQUEST_DONE);
 
         server_remove_request(req->server, &req->link);
         reply_done(&req->reply);
@@ -103,61 +103,21 @@ struct request *request_unref(struct request *req)
         return NULL;
 }
 
-static void on_watch_closed(uv_handle_t *h)
-{
-        free(h);
-}
-
-static void disarm_watch(struct request *req)
-{
-        uv_poll_t *watch = STEAL(req->watch);
-
-        if (!watch)
-                return;
-        uv_poll_stop(watch);
-        uv_close((uv_handle_t *)watch, on_watch_closed);
-}
-
-static void on_hangup(uv_poll_t *watch, int status, int events)
-{
-        (void)status; /* an error on the socket is an end as well */
-        (void)events;
-        request_gone(watch->data);
-}
-
-/* A suspended connection is invisible to MHD's epoll set, so somebody else must notice that the client left. */
-static void arm_watch(struct request *req)
-{
-        uv_poll_t *watch = xnew(uv_poll_t);
-        int r;
-
-        r = uv_poll_init(&server_environment(req->server)->loop->uv, watch, req->connection->fd);
-        if (r < 0) {
-                /* Without it a client's early end is noticed when the answer is sent. */
-                log_warning("no hang-up watch", "id=%s error=%s", req->id, uv_strerror(r));
-                free(watch);
-                return;
-        }
-        watch->data = req;
-        req->watch = watch;
-        uv_poll_start(watch, UV_DISCONNECT, on_hangup);
-}
-
 /* See request_private.h. */
 void request_suspend(struct request *req)
 {
         assert(!req->is_suspended && req->conn);
         req->is_suspended = true;
         MHD_suspend_connection(req->conn);
-        arm_watch(req);
+        if (req->connection->is_hung_up) /* nobody waits for it */
+                request_gone(req);
 }
 
-/* Lets MHD go on with the connection. The watch must be gone first: MHD may close the descriptor. */
+/* Lets MHD go on with the connection. */
 void request_wake(struct request *req)
 {
         if (!req->is_suspended)
                 return;
-        disarm_watch(req);
         req->is_suspended = false;
         MHD_resume_connection(req->conn);
         server_wake(req->server);

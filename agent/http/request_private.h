@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include <microhttpd.h>
-#include <uv.h>
 
 #include "agent/base/buf.h"
 #include "agent/base/limits.h"
@@ -56,7 +55,6 @@ struct request {
         void *args;
 
         bool is_suspended;
-        uv_poll_t *watch; /* alive only while suspended */
         void (*cancel)(void *arg);
         void *cancel_arg;
 
@@ -73,8 +71,8 @@ struct request {
 struct request *request_new(struct server *s, struct MHD_Connection *conn,
                             struct connection *connection, const char *raw_target);
 void request_set_state(struct request *req, enum request_state state);
-/* Waits without a thread: MHD forgets the connection until request_wake, and a watch tells when the client
- * leaves. Only from inside one of MHD's callbacks for this connection. */
+/* Waits without a thread: MHD forgets the connection until request_wake. Only from inside one of MHD's callbacks for
+ * this connection. */
 void request_suspend(struct request *req);
 void request_wake(struct request *req);
 /* The client has left, or must be treated so. */
@@ -84,7 +82,7 @@ void request_completed(struct request *req);
 
 /* pipeline.c */
 /* Headers are complete: route, token, limits. */
-void request_begin(struct request *req, const char *method, const char *path);
+void request_begin(struct request *req, const char *method, const char *path, const char *version);
 /* Takes a piece of the body. False: too much even to throw away; the connection must be closed. */
 bool request_feed(struct request *req, const char *data, size_t size);
 /* The body is complete: parse, decode, call the handler. */

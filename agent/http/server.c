@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -53,6 +54,7 @@ struct server {
         int listen_fd;
         bool is_due; /* MHD wants to run */
         bool is_draining;
+        bool has_hang_ups; /* that MHD should be told of */
         struct list connections;
         struct list requests;
         uint64_t n_requests;
@@ -141,6 +143,29 @@ static void on_mhd_log(void *cls, const char *fmt, va_list ap)
         log_debug("library", "text=%s", log_quote(line));
 }
 
+static void on_hangup(struct connection *c)
+{
+        struct server *s = c->owner;
+
+        if (c->request && c->request->is_suspended)
+                request_gone(c->request);
+        s->has_hang_ups = true;
+        server_wake(s);
+}
+
+/* MHD's edge-triggered watch misses an end that came together with data. So once it has read the data it gets a new
+ * edge. What the client has sent can still be answered: only this direction is closed. */
+static void tell_hang_ups(struct server *s)
+{
+        s->has_hang_ups = false;
+        list_for_each(pos, &s->connections) {
+                struct connection *c = list_entry(pos, struct connection, link);
+
+                if (c->is_hung_up && !(c->request && c->request->is_suspended))
+                        (void)shutdown(c->fd, SHUT_RD);
+        }
+}
+
 static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -153,11 +178,15 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
                                 ->connect_fd);
 
                 connection_expect(c, s->options.header_timeout_ms);
+                c->owner = s;
+                connection_watch(c, &s->environment.loop->uv, on_hangup);
                 s->environment.metrics->connections++;
                 *socket_context = c;
         } else {
                 s->environment.metrics->connections--;
                 *socket_context = connection_free(*socket_context);
+                /* At its limit MHD stops listening, and only begins again when it is run once more. */
+                server_wake(s);
         }
 }
 
@@ -181,9 +210,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
 
         (void)cls;
         (void)conn;
-        (void)version;
         if (req->state == REQUEST_HEADERS) {
-                request_begin(req, method, url);
+                request_begin(req, method, url, version);
                 if (req->state == REQUEST_REPLYING && !request_can_drain(req))
                         return request_queue_response(req);
                 return MHD_YES;
@@ -235,16 +263,21 @@ static void on_timer(uv_timer_t *timer)
 static void turn(struct server *s)
 {
         MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+        bool has_timeout = false;
 
-        for (unsigned i = 0; i < MAX_RUNS_PER_TURN && timeout_ms == 0; i++) {
+        for (unsigned i = 0; i < MAX_RUNS_PER_TURN; i++) {
                 s->is_due = false;
                 MHD_run(s->mhd);
-                if (MHD_get_timeout(s->mhd, &timeout_ms) != MHD_YES) {
-                        uv_timer_stop(&s->timer);
-                        return;
-                }
+                has_timeout = MHD_get_timeout(s->mhd, &timeout_ms) == MHD_YES;
+                if (!s->is_due && !(has_timeout && timeout_ms == 0))
+                        break;
         }
-        uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
+        if (s->is_due)
+                uv_timer_start(&s->timer, on_timer, 0, 0);
+        else if (has_timeout)
+                uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
+        else
+                uv_timer_stop(&s->timer);
 }
 
 static void check_idle(struct server *s)
@@ -260,8 +293,11 @@ static void check_idle(struct server *s)
 
 static void run_if_due(struct server *s)
 {
-        if (s->is_due && s->mhd)
+        if (s->is_due && s->mhd) {
                 turn(s);
+                if (s->has_hang_ups)
+                        tell_hang_ups(s);
+        }
         check_idle(s);
 }
 
@@ -289,6 +325,7 @@ static void on_tick(uv_timer_t *tick)
         uint64_t now = clock_now_ms();
 
         s->environment.metrics->connections_cut += connection_cut_expired(&s->connections);
+        tell_hang_ups(s); /* again, should MHD have had more to read than one turn allows */
         list_for_each_safe(pos, &s->requests) {
                 request_heartbeat(list_entry(pos, struct request, link), now);
         }

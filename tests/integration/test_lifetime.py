@@ -19,9 +19,7 @@ BIG = "import sys\nsys.stdout.write('z' * (12 << 20))"
 
 @pytest.fixture(scope="module")
 def agent():
-    """An end of file right behind a part of a request is not always seen as such: the time that a request may
-    take to arrive bounds how long its connection is kept."""
-    agent = Agent(header_timeout="2s", body_timeout="2s", max_body="64K")
+    agent = Agent(max_body="64K")
     yield agent
     agent.close()
 
