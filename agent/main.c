@@ -27,7 +27,8 @@
 
 struct command {
         const char *name;
-        int (*run)(int argc, char *const *argv);
+        int (*run)(int argc, char *const *argv); /* NULL: it has no options and only prints */
+        void (*print)(FILE *out);
         const char *synopsis;
         const char *help;
 };
@@ -121,43 +122,17 @@ static int mint_token(int argc, char *const *argv)
         return EXIT_SUCCESS;
 }
 
-static int print_reference(int argc, char *const *argv)
-{
-        (void)argv;
-        if (argc > 0)
-                return complain("config-reference takes no options", EXIT_USAGE);
-        config_print_reference(stdout);
-        return EXIT_SUCCESS;
-}
-
-static int print_example(int argc, char *const *argv)
-{
-        (void)argv;
-        if (argc > 0)
-                return complain("config-example takes no options", EXIT_USAGE);
-        config_print_example(stdout);
-        return EXIT_SUCCESS;
-}
-
-static int print_routes(int argc, char *const *argv)
-{
-        (void)argv;
-        if (argc > 0)
-                return complain("routes takes no options", EXIT_USAGE);
-        routes_print(stdout);
-        return EXIT_SUCCESS;
-}
-
+/* clang-format off */
 static const struct command commands[] = {
-        { "serve", serve, "[OPTIONS]", "Serve; the default" },
-        { "token", mint_token, "--jwt-secret-file FILE [--ttl DURATION] [--sub ID]",
+        { "serve",            serve,        NULL,                   "[OPTIONS]", "Serve; the default" },
+        { "token",            mint_token,   NULL,                   "--jwt-secret-file FILE [--ttl DURATION] [--sub ID]",
           "Print a token that is valid from now" },
-        { "check-config", check_config, "[OPTIONS]",
-          "Check the configuration and the key, then exit" },
-        { "config-reference", print_reference, "", "Print all options as Markdown" },
-        { "config-example", print_example, "", "Print a commented configuration file" },
-        { "routes", print_routes, "", "Print all endpoints" },
+        { "check-config",     check_config, NULL,                   "[OPTIONS]", "Check the configuration and the key, then exit" },
+        { "config-reference", NULL,         config_print_reference, "",          "Print all options as Markdown" },
+        { "config-example",   NULL,         config_print_example,   "",          "Print a commented configuration file" },
+        { "routes",           NULL,         routes_print,           "",          "Print all endpoints" },
 };
+/* clang-format on */
 
 static void print_help(void)
 {
@@ -178,6 +153,18 @@ static void prepare_process(void)
         mallopt(M_MMAP_THRESHOLD, 128 * 1024);
         mallopt(M_ARENA_MAX, 2);
         json_object_seed(0); /* before there are threads */
+}
+
+static int run_command(const struct command *command, int argc, char *const *argv)
+{
+        if (command->run)
+                return command->run(argc, argv);
+        if (argc > 0) {
+                fprintf(stderr, "vm-agent: %s takes no options\n", command->name);
+                return EXIT_USAGE;
+        }
+        command->print(stdout);
+        return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
@@ -203,5 +190,5 @@ int main(int argc, char **argv)
                 fprintf(stderr, "vm-agent: unknown command '%s'; see vm-agent --help\n", name);
                 return EXIT_USAGE;
         }
-        return commands[i].run(argc - 2, argv + 2);
+        return run_command(&commands[i], argc - 2, argv + 2);
 }
