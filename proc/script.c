@@ -88,7 +88,7 @@ static int make_dir(const char *runtime_dir, const char *dir, struct error *err)
         /* Somebody tidied up: the runtime directory is made again. */
         if (errno == ENOENT && path_make_dirs(runtime_dir, 0755, err) == 0 && mkdir(dir, 0700) == 0)
                 return 0;
-        return error_set(err, -errno, "mkdir %s", dir);
+        return error_set(err, -errno, "make a directory in %s", runtime_dir);
 }
 
 /* See the header. */

@@ -12,6 +12,7 @@
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
+#include "agent/http/request_private.h"
 
 /* Registers a connection in @all. @fd stays the HTTP library's. */
 struct connection *connection_new(struct list *all, int fd)
@@ -119,5 +120,16 @@ void connection_cut_idle(struct list *all)
 
                 if (!c->request)
                         connection_cut(c);
+        }
+}
+
+/* See the header. */
+void connection_tell_hang_ups(struct list *all)
+{
+        list_for_each(pos, all) {
+                struct connection *c = list_entry(pos, struct connection, link);
+
+                if (c->is_hung_up && !(c->request && c->request->is_suspended))
+                        (void)shutdown(c->fd, SHUT_RD);
         }
 }

@@ -36,6 +36,11 @@ struct connection *connection_free(struct connection *c);
 void connection_watch(struct connection *c, uv_loop_t *loop,
                       void (*on_hangup)(struct connection *c));
 
+/* MHD's edge-triggered watch misses an end that came together with data. So once it has read the data (after a turn)
+ * those of @all whose client has hung up get a new edge. What the client has sent can still be answered: only this
+ * direction is closed. */
+void connection_tell_hang_ups(struct list *all);
+
 /* The client has @timeout_ms from now to finish the current phase. 0: no deadline. */
 void connection_expect(struct connection *c, uint64_t timeout_ms);
 

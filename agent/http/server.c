@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
@@ -153,19 +152,6 @@ static void on_hangup(struct connection *c)
         server_wake(s);
 }
 
-/* MHD's edge-triggered watch misses an end that came together with data. So once it has read the data it gets a new
- * edge. What the client has sent can still be answered: only this direction is closed. */
-static void tell_hang_ups(struct server *s)
-{
-        s->has_hang_ups = false;
-        list_for_each(pos, &s->connections) {
-                struct connection *c = list_entry(pos, struct connection, link);
-
-                if (c->is_hung_up && !(c->request && c->request->is_suspended))
-                        (void)shutdown(c->fd, SHUT_RD);
-        }
-}
-
 static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_context,
                           enum MHD_ConnectionNotificationCode code)
 {
@@ -296,7 +282,8 @@ static void run_if_due(struct server *s)
         if (s->is_due && s->mhd) {
                 turn(s);
                 if (s->has_hang_ups)
-                        tell_hang_ups(s);
+                        connection_tell_hang_ups(&s->connections);
+                s->has_hang_ups = false;
         }
         check_idle(s);
 }
@@ -325,7 +312,8 @@ static void on_tick(uv_timer_t *tick)
         uint64_t now = clock_now_ms();
 
         s->environment.metrics->connections_cut += connection_cut_expired(&s->connections);
-        tell_hang_ups(s); /* again, should MHD have had more to read than one turn allows */
+        /* Again, should MHD have had more to read than one turn allows. */
+        connection_tell_hang_ups(&s->connections);
         list_for_each_safe(pos, &s->requests) {
                 request_heartbeat(list_entry(pos, struct request, link), now);
         }
