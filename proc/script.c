@@ -99,23 +99,20 @@ int script_new(enum language l, const char *code, size_t size, const char *runti
         const struct runtime *rt = &runtimes[l];
         CLEANUP(script_free) struct script *s = NULL;
         CLEANUP(fd_close) int dir_fd = -1;
-        char id[ID_SIZE], *dir;
+        char id[ID_SIZE];
         int r;
 
-        dir = xasprintf("%s/%s", runtime_dir, id_new(id, "code_"));
-        r = make_dir(runtime_dir, dir, err);
-        if (r < 0) {
-                free(dir);
-                return r;
-        }
         s = xnew(struct script);
-        s->dir = dir;
-        s->file = xasprintf("%s/%s", dir, rt->file);
+        s->dir = xasprintf("%s/%s", runtime_dir, id_new(id, "code_"));
+        s->file = xasprintf("%s/%s", s->dir, rt->file);
+        r = make_dir(runtime_dir, s->dir, err);
+        if (r < 0)
+                return r;
 
-        dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         r = dir_fd < 0 ? -errno : write_source(rt, dir_fd, code, size, user);
         if (r < 0)
-                return error_set(err, r, "write %s/%s", dir, rt->file);
+                return error_set(err, r, "write %s", s->file);
 
         describe(rt, s, driver_dir, cwd);
         *ret = STEAL(s);
