@@ -357,6 +357,8 @@ int app_check(const struct config *config, struct error *err)
         int r;
 
         r = config_check(config, err);
+        if (r == 0)
+                r = install_check(err);
         if (r < 0)
                 return r;
         return auth_new(&options, &auth, err);

@@ -71,7 +71,7 @@ static char *default_secret_file(char *const *envp)
         CLEANUP(mem_free) char *path = NULL;
 
         if (!dir || dir[0] != '/')
-                return NULL;
+                dir = VM_AGENT_SYSCONFDIR "/vm-agent";
         path = xasprintf("%s/jwt-secret", dir);
         return access(path, F_OK) == 0 ? STEAL(path) : NULL;
 }

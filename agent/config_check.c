@@ -94,7 +94,9 @@ int config_check(const struct config *c, struct error *err)
         if (r < 0)
                 return r;
         if (!c->jwt_secret_file)
-                return error_set_field(err, -EINVAL, "", "jwt-secret-file: required");
+                return error_set_field(
+                        err, -EINVAL, "",
+                        "jwt-secret-file: required: name a file with a secret of at least 32 bytes");
         if (c->run_as) {
                 r = check_user(c->run_as, err);
                 if (r < 0)

@@ -46,7 +46,7 @@ const struct option_row option_table[] = {
           .help = "Least important messages to log: error, warning, info or debug." },
 
         { "jwt-secret-file", OPTION_PATH, AT(jwt_secret_file), .flags = OPTION_RELOAD | OPTION_SECRET,
-          .group = "Access", .metavar = "FILE", .def_note = "$CREDENTIALS_DIRECTORY/jwt-secret, if it exists",
+          .group = "Access", .metavar = "FILE", .def_note = "jwt-secret in $CREDENTIALS_DIRECTORY or beside agent.conf, if it exists",
           .help = "File with the secret (HS*, at least 32 bytes) or the PEM public key (RS*, ES*) "
                   "that tokens are checked with. Required." },
         { "jwt-algorithm", OPTION_CHOICE, AT(jwt_algorithm), "HS256", .names = algorithm_names,

@@ -4,6 +4,7 @@
 
 #include "agent/install.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,4 +48,16 @@ const char *install_driver_dir(void)
         if (!found.driver_dir[0])
                 find();
         return found.driver_dir;
+}
+
+/* See the header. */
+int install_check(struct error *err)
+{
+        if (access(install_shim(), X_OK) < 0)
+                return error_set(err, -errno, "exec shim %s (is the installation complete?)",
+                                 install_shim());
+        if (access(install_driver_dir(), R_OK | X_OK) < 0)
+                return error_set(err, -errno, "language drivers %s (is the installation complete?)",
+                                 install_driver_dir());
+        return 0;
 }

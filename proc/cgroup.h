@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "agent/base/error.h"
 
@@ -58,8 +59,8 @@ bool cgroup_leaf_is_populated(const struct cgroup_leaf *leaf);
 int cgroup_leaf_remove(struct cgroup_leaf *leaf);
 /* SIGKILL for all that is in it, and for what is forked meanwhile. */
 int cgroup_leaf_kill(struct cgroup_leaf *leaf);
-/* Any other signal, to each process in turn. */
-void cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig);
+/* Any other signal, to each process in turn. True when @wanted was among them. */
+bool cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig, pid_t wanted);
 void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret);
 /* A descriptor that polls as urgent (POLLPRI) when the leaf may have become empty. Reading the state with
  * cgroup_events_populated arms it again. */

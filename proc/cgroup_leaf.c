@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/base/alloc.h"
 #include "agent/base/buf.h"
 #include "agent/base/fd.h"
 #include "agent/base/str.h"
@@ -190,25 +191,25 @@ int cgroup_leaf_kill(struct cgroup_leaf *leaf)
 }
 
 /* See the header. */
-void cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig)
+bool cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig, pid_t wanted)
 {
-        char *procs = malloc(PROCS_SIZE);
+        CLEANUP(mem_free) char *procs = try_alloc(PROCS_SIZE);
+        bool was_wanted = false;
         char *end;
 
-        if (!procs || cgroup_file_read(leaf->fd, "cgroup.procs", procs, PROCS_SIZE) <= 0) {
-                free(procs);
-                return;
-        }
+        if (!procs || cgroup_file_read(leaf->fd, "cgroup.procs", procs, PROCS_SIZE) <= 0)
+                return false;
         for (char *s = procs; *s; s = end + (*end == '\n')) {
                 long pid = strtol(s, &end, 10);
 
                 if (end == s)
                         break;
+                was_wanted = was_wanted || pid == wanted;
                 /* 0 stands for a process of another pid namespace, and would mean our own group. */
                 if (pid > 1 && pid != getpid())
                         (void)kill((pid_t)pid, sig);
         }
-        free(procs);
+        return was_wanted;
 }
 
 /* See the header. */

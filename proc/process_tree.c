@@ -190,9 +190,9 @@ void process_tree_terminate(struct process *p)
                 walk_start(p, WALK_TERM);
                 return;
         }
-        signal_leader(p, SIGTERM);
-        cgroup_leaf_signal(&p->leaf, SIGTERM);
-        cgroup_leaf_signal(&p->leaf, SIGCONT); /* who is stopped would not notice */
+        if (!cgroup_leaf_signal(&p->leaf, SIGTERM, p->pid)) /* once only: programs count */
+                signal_leader(p, SIGTERM);
+        (void)cgroup_leaf_signal(&p->leaf, SIGCONT, p->pid); /* who is stopped would not notice */
 }
 
 /* See the header. */

@@ -189,8 +189,10 @@ static void check_route(struct request *req)
         else if (req->match.n_allowed > 0)
                 refuse_method(req);
         else
-                request_fail(req, PROBLEM_NOT_FOUND, "no such endpoint: %.16s %.200s", req->method,
-                             log_quote(req->path));
+                request_fail(
+                        req, PROBLEM_NOT_FOUND,
+                        "this agent has no endpoint %.16s %.200s; GET /info lists those it has",
+                        req->method, log_quote(req->path));
 }
 
 static bool needs_token(const struct request *req)

@@ -37,8 +37,12 @@ static void fail_spawn(struct execution *ex, const struct spawn_failure *failure
         else if (failure->stage == SPAWN_EXEC &&
                  (failure->error == ENOENT || failure->error == ENOTDIR))
                 request_fail_field(req, PROBLEM_COMMAND_NOT_FOUND, ex->spec.program_field,
-                                   "%s: %.200s: command not found (no such program in PATH)",
-                                   ex->spec.program_field + 1, execution_program(ex));
+                                   "%s: %.200s: command not found (no such program in PATH%s)",
+                                   ex->spec.program_field + 1, execution_program(ex),
+                                   strpbrk(execution_program(ex), " \t\n")
+                                           ? "; with args it is one program: leave args out to "
+                                             "have the shell read the line"
+                                           : "");
         else if (failure->stage == SPAWN_EXEC)
                 request_fail_field(req, PROBLEM_COMMAND_NOT_EXECUTABLE, ex->spec.program_field,
                                    "%s: %.200s cannot be executed: %s", ex->spec.program_field + 1,

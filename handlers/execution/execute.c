@@ -36,8 +36,8 @@ int execute_post(struct request *req)
         if (!runtime_is_available(language, path_of(args), &missing))
                 return request_fail_field(
                         req, PROBLEM_RUNTIME_NOT_AVAILABLE, "/language",
-                        "language: %s needs '%s', which is not in PATH on this machine; "
-                        "install it or add it to the image",
+                        "language: %s needs '%s', which is not in the PATH of this execution; "
+                        "install it, or add it to the image",
                         language_name(language), missing);
 
         return execution_start(req, &(struct execution_spec){

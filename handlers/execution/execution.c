@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "agent/app.h"
 #include "agent/base/alloc.h"
@@ -22,6 +23,8 @@
 #include "handlers/execution/execution_private.h"
 #include "proc/environment.h"
 #include "proc/supervisor.h"
+
+#define SDK_WORKSPACE "/workspace"
 
 const struct enum_name execution_encodings[] = {
         { "utf-8", DOCUMENT_UTF8 },
@@ -83,6 +86,13 @@ static void on_cancel(void *arg)
 
 /* --- the start --- */
 
+/* The SDKs name it in every call. Where the workspace is elsewhere, and there is no such directory, that is what they
+ * mean. */
+static bool means_workspace(const char *workdir)
+{
+        return str_equal(workdir, SDK_WORKSPACE) && access(SDK_WORKSPACE, F_OK) < 0;
+}
+
 /* The normalised working directory: a new string, or NULL after failing the request. */
 static char *resolve_cwd(struct request *req, const struct execution_args *args)
 {
@@ -90,7 +100,7 @@ static char *resolve_cwd(struct request *req, const struct execution_args *args)
         struct error err = ERROR_INIT;
         char *cwd = NULL;
 
-        if (!args->workdir)
+        if (!args->workdir || means_workspace(args->workdir))
                 return xstrdup(workspace);
         if (path_normalize(workspace, args->workdir, &cwd, &err) < 0)
                 request_fail_field(req, PROBLEM_INVALID_REQUEST, "/workdir", "workdir: %s",

@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import jwt
@@ -183,6 +184,17 @@ def test_an_unreadable_secret_is_fatal(good, secret_file):
     secret_file.chmod(0)
     done = run(*good)
     assert done.returncode == 1 and str(secret_file) in done.stderr
+
+
+def test_an_incomplete_installation_is_fatal(tmp_path, good):
+    """A copy of the program alone: neither beside it nor where it would be installed is a shim."""
+    copy = tmp_path / "vm-agent"
+    shutil.copy(BINARY, copy)
+    for command in ([], ["check-config"]):
+        done = subprocess.run([copy, *command, *map(str, good)], capture_output=True, text=True, timeout=60,
+                              env=base_environment())  # fmt: skip
+        assert done.returncode == 1 and "agent-shim" in done.stderr, done
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_port_in_use_is_fatal(agent, good):

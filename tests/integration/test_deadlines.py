@@ -230,6 +230,14 @@ def test_a_grace_period_lets_programs_clean_up(new_agent, mode):
 
 
 @pytest.mark.parametrize("mode", ["auto", "off"])
+def test_sigterm_comes_once(new_agent, mode):
+    agent = new_agent(cgroup=mode)
+    command = "trap 'echo tidy' TERM; echo ready; n=0; while [ $n -lt 60 ]; do sleep 0.02; n=$((n+1)); done"
+    result = expect_result(agent.run(command, timeout=0.3, kill_grace=1), 124, "timeout")
+    assert result["stdout"] == "ready\ntidy\n"
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
 def test_the_grace_period_ends(new_agent, mode):
     agent = new_agent(cgroup=mode, kill_grace="300ms")
     start = time.monotonic()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The public Python client, synchronous and asynchronous, as its users use it."""
 
+import os
 import time
 
 import pytest
@@ -62,6 +63,14 @@ def test_health_and_info(sandbox):
     metrics = sandbox.get_agent_metrics()
     assert metrics["uptime_seconds"] >= 0 and metrics["total_requests"] > 0
     assert sandbox.get_metrics_snapshot()["total_executions"] >= 0
+
+
+def test_the_readme(agent, sandbox):
+    """Without a directory: the SDK then names /workspace, wherever the agent's workspace is."""
+    assert sandbox.run_code("print(6 * 7)").stdout == "42\n"
+    assert sandbox.commands.run("uname -s").stdout == "Linux\n"
+    if not os.path.exists("/workspace"):
+        assert sandbox.commands.run("pwd").stdout == f"{agent.workspace}\n"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

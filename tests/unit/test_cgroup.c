@@ -112,7 +112,8 @@ static void test_signal(void **state)
         make_leaf(state, &leaf);
         a = start_sleep(&leaf);
         b = start_sleep(&leaf);
-        cgroup_leaf_signal(&leaf, SIGKILL);
+        assert_true(cgroup_leaf_signal(&leaf, SIGKILL, b));
+        assert_false(cgroup_leaf_signal(&leaf, 0, getpid()));
         assert_int_equal(waitpid(a, &status, 0), a);
         assert_int_equal(WTERMSIG(status), SIGKILL);
         assert_int_equal(waitpid(b, &status, 0), b);

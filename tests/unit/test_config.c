@@ -276,7 +276,8 @@ static void test_check(void **state)
                 const char *message; /* NULL: fine */
         } cases[] = {
                 { "--max-output=16M", NULL },
-                { "--jwt-secret-file=", "jwt-secret-file: required" },
+                { "--jwt-secret-file=",
+                  "jwt-secret-file: required: name a file with a secret of at least 32 bytes" },
                 { "--run-as=no-such-user", "run-as: there is no user 'no-such-user'" },
                 { "--max-output=1G", "max-output-total: must not be less than max-output" },
                 { "--max-memory=4K", "max-memory: must be 0 (no limit) or at least 1M" },

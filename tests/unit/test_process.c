@@ -220,8 +220,9 @@ static void test_deadline(void **state)
                                                           .input_fd = -1,
                                                           .timeout_ms = 300 });
                 run_wait(f, &r);
-                /* An answer that was not forced by its own deadline has waited for the last of the tree. */
-                if (r.result.duration_us < 338000)
+                /* An answer that was not forced by its own deadline has waited for the last of the tree. A walk may
+                 * see somebody off who takes a moment longer to die. */
+                if (f->options.use_cgroups && r.result.duration_us < 338000)
                         assert_int_equal(run_count_survivors(&r), 0);
                 assert_in_range(clock_now_ms() - start, 300, 2000);
                 assert_int_equal(r.result.reason, END_TIMEOUT);

@@ -7,7 +7,8 @@
 # The build runs in the user's working directory: with a go.mod there, its modules can be imported.
 
 dir=$1
-PATH=${PATH:+$PATH:}/usr/local/go/bin
+user_path=$PATH
+PATH=${PATH:+$PATH:}/usr/local/bin:/usr/bin:/bin:/usr/local/go/bin
 export PATH
 
 if ! command -v go >/dev/null 2>&1; then
@@ -38,4 +39,5 @@ if [ $status -ne 0 ]; then
                 "$dir/build.log" >&2
         exit 1
 fi
+PATH=$user_path
 exec "$dir/program"
