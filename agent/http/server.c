@@ -248,7 +248,7 @@ static void on_timer(uv_timer_t *timer)
 /* Runs MHD until it has nothing more to do at once, and arms the timer for when it will have. */
 static void turn(struct server *s)
 {
-        MHD_UNSIGNED_LONG_LONG timeout_ms = 0;
+        unsigned long long timeout_ms = 0;
         bool has_timeout = false;
 
         for (unsigned i = 0; i < MAX_RUNS_PER_TURN; i++) {
