@@ -29,7 +29,6 @@
 
 /* Requests' fields */
 #define LIMIT_CODE_BYTES      (8 * MIB)
-#define LIMIT_COMMAND_BYTES   (2 * MIB)
 #define LIMIT_ARGS            4096
 #define LIMIT_ENV_ENTRIES     1024
 #define LIMIT_ENV_VALUE_BYTES (128 * KIB - 1) /* Linux: one string of argv or envp */
