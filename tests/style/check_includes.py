@@ -17,7 +17,7 @@ FOR_HANDLERS = (
 )  # fmt: skip
 
 # What the JWT check and the options consist of: modules of several files in the folder agent/.
-AUTH = ("agent/auth", "agent/jose", "agent/token_cache")
+AUTH = ("agent/auth",)
 CONFIG = ("agent/config",)
 
 # The rows are tried in order: the first with a fitting prefix is a file's row.
