@@ -4,11 +4,12 @@
 import grp
 import os
 import pwd
+import shutil
 import subprocess
 
 import pytest
 
-from lib.agent import BINARY, base_environment
+from lib.agent import BINARY, base_environment, base_path
 from lib.expect import expect_result
 from lib.waiting import wait_until
 
@@ -102,3 +103,12 @@ def test_an_unknown_user_is_refused_at_start(tmp_path):
     )
     assert done.returncode in (1, 2)
     assert "no-such-user" in done.stderr
+
+
+def test_go_without_a_home_directory(agent):
+    """nobody's home does not exist, so the build cache cannot be there."""
+    if not shutil.which("go", path=base_path()):
+        pytest.skip("go is not installed")
+    code = 'fmt.Println("from go")'
+    result = expect_result(agent.execute(code, language="go", timeout=300))
+    assert result["stdout"] == "from go\n"

@@ -16,14 +16,15 @@ if ! command -v go >/dev/null 2>&1; then
         exit 127
 fi
 
-# The compiler needs a cache. It belongs to the user; without a home it goes to where the user's id says.
-if [ -z "$HOME" ] && [ -z "$GOCACHE" ] && [ -z "$XDG_CACHE_HOME" ]; then
-        GOCACHE=${TMPDIR:-/tmp}/go-build-$(id -u)
-        export GOCACHE
-fi
-if [ -z "$HOME" ] && [ -z "$GOPATH" ]; then
-        GOPATH=${TMPDIR:-/tmp}/go-$(id -u)
-        export GOPATH
+# The compiler needs a cache. It belongs to the user; without a home directory it goes to where the user's id says,
+# unless somebody else was there before.
+if [ ! -d "$HOME" ]; then
+        home=${TMPDIR:-/tmp}/go-$(id -u)
+        mkdir -m 0700 "$home" 2>/dev/null
+        [ -O "$home" ] || home=$dir
+        GOCACHE=${GOCACHE:-${XDG_CACHE_HOME:-$home}/go-build}
+        GOPATH=${GOPATH:-$home/path}
+        export GOCACHE GOPATH
 fi
 
 # Never download another toolchain because a go.mod asks for it, unless the user said so.
