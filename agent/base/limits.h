@@ -34,8 +34,22 @@
 #define LIMIT_ENV_VALUE_BYTES (128 * KIB - 1) /* Linux: one string of argv or envp */
 #define LIMIT_INPUT_BYTES     (8 * MIB)
 
+/* WebSockets */
+#define LIMIT_WS_QUEUE   (64 * KIB) /* answers that wait before no more messages are read */
+#define LIMIT_WS_CLOSING 64 /* connections that the library may have beyond max-websockets */
+
+/* Terminals */
+#define LIMIT_TERMINAL_RING (1 * MIB) /* output that is kept for who comes back */
+#define LIMIT_TERMINAL_LAG \
+        (512 * KIB) /* output that its fastest client has not taken: the shell has to wait */
+
 /* Processes */
 #define LIMIT_ARG_BYTES      (128 * KIB - 1)
 #define LIMIT_ARGV_BYTES     (1536 * KIB) /* argv and envp together; the kernel's default is 2 MiB */
 #define LIMIT_STAGING_INLINE (64 * KIB)   /* larger code and input are written off the loop */
 #define LIMIT_READ_SLICE     (256 * KIB) /* bytes read from one pipe before others get their turn */
+#define LIMIT_INPUT_QUEUE    (4 * MIB)   /* input that a program has not read yet */
+
+/* Streams */
+#define LIMIT_STREAM_BUFFER (1 * MIB) /* with more for the client to take, the program waits */
+#define LIMIT_STREAM_RING   (8 * MIB) /* of one stream, with what is in its pipe at the end */

@@ -5,15 +5,11 @@
  * bytes that are not UTF-8 but to refuse them. Here the encoder is a cursor over the caller's
  * bytes. It stops wherever the reader's buffer is full and goes on from there, and it knows three
  * things: which part of the document it is in (`stage`), a literal that is still being copied, and
- * the state of the decoder between two bytes.
- *
- * Plain ASCII, which is nearly everything, goes eight bytes at a time; the rest byte by byte
- * through the table and the UTF-8 decoder. */
+ * the state of the escaper between two bytes. */
 
 #include "agent/json/document.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +17,10 @@
 #include <nettle/base64.h>
 
 #include "agent/base/alloc.h"
-#include "agent/base/utf8.h"
+#include "agent/json/escape.h"
 
-/* Room for any one step: eight plain bytes at once, a six-byte escape, a replacement, the end of
- * base64. */
-#define STEP_SIZE 8
+/* Room for any one step: of the escaper, or the end of either encoding. */
+#define STEP_SIZE JSON_ESCAPE_STEP
 
 #define MIN_READ 16
 
@@ -62,7 +57,7 @@ struct document {
         unsigned i_text;
         unsigned i_piece;
         size_t offset; /* in the piece */
-        struct utf8_decoder utf8;
+        struct json_escaper escaper;
         struct base64_encode_ctx base64;
 };
 
@@ -135,128 +130,21 @@ size_t document_text_size(const struct document *d)
         return d->text_size;
 }
 
-/* How an ASCII byte is written: 0 as it is, 'u' as \u00XX, else a backslash and this letter. */
-/* clang-format off */
-static const char escapes[128] = {
-        [0x00 ... 0x07] = 'u',
-        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', [0x0b] = 'u', ['\f'] = 'f', ['\r'] = 'r',
-        [0x0e ... 0x1f] = 'u',
-        ['"'] = '"', ['\\'] = '\\',
-};
-/* clang-format on */
-
 static char *put(char *p, const char *s, size_t size)
 {
         memcpy(p, s, size);
         return p + size;
 }
 
-#define REPLACEMENT      "\xef\xbf\xbd" /* U+FFFD */
-#define REPLACEMENT_SIZE (sizeof(REPLACEMENT) - 1)
-
-static char *put_ascii(char *p, unsigned char c)
-{
-        static const char digits[] = "0123456789abcdef";
-
-        if (!escapes[c]) {
-                *p++ = (char)c;
-        } else {
-                *p++ = '\\';
-                *p++ = escapes[c];
-                if (escapes[c] == 'u') {
-                        *p++ = '0';
-                        *p++ = '0';
-                        *p++ = digits[c >> 4];
-                        *p++ = digits[c & 15];
-                }
-        }
-        return p;
-}
-
-static char *put_codepoint(char *p, uint32_t c)
-{
-        if (c < 0x80)
-                return put_ascii(p, (unsigned char)c);
-
-        if (c < 0x800) {
-                *p++ = (char)(0xc0 | c >> 6);
-        } else {
-                if (c < 0x10000) {
-                        *p++ = (char)(0xe0 | c >> 12);
-                } else {
-                        *p++ = (char)(0xf0 | c >> 18);
-                        *p++ = (char)(0x80 | (c >> 12 & 0x3f));
-                }
-                *p++ = (char)(0x80 | (c >> 6 & 0x3f));
-        }
-        *p++ = (char)(0x80 | (c & 0x3f));
-        return p;
-}
-
-#define REPEAT(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* The number of leading bytes at @s, out of eight, that need no escape and no decoding. Each test
- * sets the top bit of the bytes it is about; a borrow can only set more of them above such a byte,
- * and the lowest one counts. */
-static unsigned count_plain(const char *s)
-{
-        uint64_t word, quotes, backslashes, special;
-
-        memcpy(&word, s, sizeof(word));
-        word = le64toh(word); /* the first byte is the lowest */
-        quotes = word ^ REPEAT('"');
-        backslashes = word ^ REPEAT('\\');
-
-        special = ((quotes - REPEAT(1)) & ~quotes) | ((backslashes - REPEAT(1)) & ~backslashes) |
-                  (word - REPEAT(0x20)) | word;
-        special &= REPEAT(0x80);
-        return special ? (unsigned)__builtin_ctzll(special) / 8 : 8;
-}
-
 /* Escapes what is left of @piece, as far as it fits between @p and @end. */
 static char *escape_piece(struct document *d, const struct document_piece *piece, char *p,
                           const char *end)
 {
-        const char *s = piece->data + d->offset;
-        const char *s_end = piece->data + piece->size;
+        size_t taken;
 
-        while (s < s_end && end - p >= STEP_SIZE) {
-                uint8_t byte;
-
-                if (d->utf8.needed == 0) {
-                        if (s_end - s >= 8) {
-                                unsigned n = count_plain(s);
-
-                                memcpy(p, s, 8); /* those beyond n are written over */
-                                p += n;
-                                s += n;
-                                if (n > 0)
-                                        continue;
-                        }
-                        if ((uint8_t)*s < 0x80) {
-                                p = put_ascii(p, (unsigned char)*s++);
-                                continue;
-                        }
-                }
-
-                byte = (uint8_t)*s++;
-                switch (utf8_decode_byte(&d->utf8, byte)) {
-                case UTF8_MORE:
-                        break;
-                case UTF8_CHAR:
-                        p = put_codepoint(p, d->utf8.codepoint);
-                        break;
-                case UTF8_BAD:
-                        p = put(p, REPLACEMENT, REPLACEMENT_SIZE);
-                        break;
-                case UTF8_BROKEN:
-                        p = put(p, REPLACEMENT, REPLACEMENT_SIZE);
-                        s--; /* the same byte begins something new */
-                        break;
-                }
-        }
-
-        d->offset = (size_t)(s - piece->data);
+        p += json_escape(&d->escaper, piece->data + d->offset, piece->size - d->offset, &taken, p,
+                         (size_t)(end - p));
+        d->offset += taken;
         return p;
 }
 
@@ -276,9 +164,7 @@ static char *finish_text(struct document *d, const struct text *t, char *p)
 {
         if (t->encoding == DOCUMENT_BASE64)
                 return p + base64_encode_final(&d->base64, p);
-        if (utf8_decoder_is_pending(&d->utf8))
-                return put(p, REPLACEMENT, REPLACEMENT_SIZE);
-        return p;
+        return p + json_escape_finish(&d->escaper, p);
 }
 
 /* Goes on with the current text; moves to the next stage at its end. */
@@ -329,7 +215,7 @@ static void next_stage(struct document *d)
                 set_literal(d, d->texts[d->i_text].opening, d->texts[d->i_text].opening_size);
                 d->i_piece = 0;
                 d->offset = 0;
-                utf8_decoder_init(&d->utf8);
+                json_escape_init(&d->escaper);
                 base64_encode_init(&d->base64);
                 d->stage = STAGE_TEXT;
                 break;

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* A timer for those who do not deal with the loop's own types. */
+
+#include <stdint.h>
+
+struct loop;
+struct timer;
+
+/* @fn(@arg) is called when the time is over, once for each start. */
+struct timer *timer_new(struct loop *l, void (*fn)(void *arg), void *arg);
+/* May be called at any time, also from @fn; nothing is called after it. Returns NULL. */
+struct timer *timer_free(struct timer *t);
+
+/* Starts, or starts again. */
+void timer_start(struct timer *t, uint64_t ms);
+void timer_stop(struct timer *t);
