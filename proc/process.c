@@ -58,6 +58,8 @@ void process_free(struct process *p)
                 (void)fd_close(p->streams[i].fd);
                 output_free(p->streams[i].output);
         }
+        (void)fd_close(p->input.fd);
+        buf_done(&p->input.queue);
         supervisor_unref(p->supervisor);
         free(p);
 }
@@ -117,7 +119,8 @@ static void compute_end(struct process *p, struct process_result *r)
                 r->reason = END_SPAWN;
         } else if (!ended_by_itself(p)) {
                 r->reason = p->kill_reason;
-                if (r->signal || r->reason != END_CANCELLED)
+                /* Who was told to go and went says more than we could. */
+                if (r->reason != END_CANCELLED)
                         r->exit_code = exit_code_of_end(r->reason);
         } else if (r->signal == SIGKILL && p->usage.oom_kills > 0) {
                 r->reason = END_OOM;
@@ -170,6 +173,10 @@ static void finish(struct process *p)
                 process_start_timer(p, 0); /* in the loop's next turn, behind the answer */
         process_tree_account(p);
         p->has_ended = true;
+        process_input_close(p);
+        if (p->is_paused) /* whoever writes on must not wait for nothing */
+                for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
+                        process_stream_update(&p->streams[i]);
         compute_end(p, &p->result);
         compute_usage(p, &p->result);
         log_debug("process ended", "id=%s pid=%d reason=%s code=%d", p->id, (int)p->pid,
@@ -180,6 +187,13 @@ static void finish(struct process *p)
         process_unref(p);
 }
 
+/* Reads what is in the pipes, paused or not. */
+static void drain(struct process *p)
+{
+        for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
+                process_stream_drain(&p->streams[i]);
+}
+
 static bool is_final(struct process *p)
 {
         if (process_owes(p, OWED_LEADER))
@@ -188,8 +202,7 @@ static bool is_final(struct process *p)
                 return p->kill_state == KILL_NONE && !has_open_streams(p);
 
         /* Nobody is left to write; if a pipe is not at its end, a stranger was handed it. */
-        for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
-                process_stream_drain(&p->streams[i]);
+        drain(p);
         return true;
 }
 
@@ -212,6 +225,20 @@ static void look_at_tree(struct process *p)
         process_advance(p); /* calls nobody: the end was before */
 }
 
+/* What has not come until now comes too late. */
+static void stop_waiting(struct process *p)
+{
+        enum kill_state before = p->kill_state;
+
+        if (p->is_paused)
+                drain(p);
+        /* on_output may have wanted it killed, and that takes its own time. */
+        if (p->kill_state == before)
+                finish(p);
+        else
+                process_advance(p);
+}
+
 static void on_timer(uv_timer_t *t)
 {
         struct process *p = container_of(t, struct process, timer);
@@ -223,7 +250,7 @@ static void on_timer(uv_timer_t *t)
         else if (p->has_ended)
                 return;
         else if (p->kill_state == KILL_KILL || !process_owes(p, OWED_LEADER))
-                finish(p);
+                stop_waiting(p);
         else
                 process_kill(p, END_TIMEOUT);
 }
@@ -234,9 +261,9 @@ void process_on_reaped(struct process *p, int status, const struct rusage *usage
         list_remove(&p->pid_link);
         p->wait_status = status;
         p->rusage = *usage;
-        for (size_t i = 0; i < ARRAY_LEN(p->streams) && !p->has_ended; i++)
-                process_stream_drain(&p->streams[i]);
-        gate_done(&p->gate, OWED_LEADER);
+        gate_done(&p->gate, OWED_LEADER); /* from here on nobody signals that number */
+        if (!p->has_ended)
+                drain(p);
         /* When nothing else is waited for, the answer goes first. */
         p->is_tree_unchecked = !p->has_ended && p->kill_state == KILL_NONE && !has_open_streams(p);
         if (!p->is_tree_unchecked)
@@ -346,6 +373,9 @@ struct output *process_stderr(struct process *p)
 void process_detach(struct process *p)
 {
         p->on_end = NULL;
+        p->on_output = NULL;
+        p->on_input_drained = NULL;
+        process_pause_output(p, false);
 }
 
 /* See the header. */

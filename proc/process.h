@@ -13,10 +13,17 @@
 #include <sys/types.h>
 
 #include "proc/output.h"
+#include "proc/pty.h"
 #include "proc/spawn.h"
 
 struct process;
 struct supervisor;
+
+/* A program on a terminal has but the first. */
+enum process_channel { PROCESS_STDOUT, PROCESS_STDERR };
+
+/* Positive outcomes of process_write. */
+#define PROCESS_E_QUEUED 1 /* taken; but give no more until on_input_drained */
 
 /* Why it ended. The names are on the wire (process_reason_name). */
 enum end_reason {
@@ -46,15 +53,29 @@ struct process_options {
         char *const *argv;
         char *const *envp;
         const char *cwd;
-        int input_fd;        /* the child's stdin; borrowed; -1: /dev/null */
+        int input_fd;   /* the child's stdin; borrowed; -1: /dev/null */
+        bool has_input; /* stdin is a pipe that process_write feeds; input_fd is -1 */
+        /* Not NULL: a new terminal of this size is stdin, stdout and stderr, and the controlling terminal;
+         * process_write types on it; input_fd is -1. */
+        const struct pty_size *tty;
         uint64_t timeout_ms; /* 0: none */
-        uint64_t
-                grace_ms; /* between SIGTERM and SIGKILL at deadline or cancel; 0: SIGKILL at once */
+        /* Between term_signal and SIGKILL at deadline or cancel; 0: SIGKILL at once. */
+        uint64_t grace_ms;
+        int term_signal;   /* what a kill with grace begins with; 0: SIGTERM */
         bool merge_stderr; /* both streams into stdout, in order */
 
         /* Called on the loop when the result is final, never from inside supervisor_start. After it the
          * process is the supervisor's again unless the callee took a reference. */
         void (*on_end)(struct process *p, void *arg);
+        /* Live output: each piece is handed over when it is read, and nothing is kept (process_stdout and
+         * process_stderr stay empty, and max_output does not apply). @data is valid during the call. Called on the
+         * loop, before on_end, never from inside supervisor_start. May call everything below. NULL: output is
+         * kept. */
+        void (*on_output)(struct process *p, enum process_channel from, const char *data,
+                          size_t size, void *arg);
+        /* What process_write had to queue has been written, or nobody will read it any more. Never from inside
+         * process_write; not when the end comes first. May be NULL. */
+        void (*on_input_drained)(struct process *p, void *arg);
         void *arg;
 };
 
@@ -71,12 +92,33 @@ const struct process_result *process_result(const struct process *p);
 struct output *process_stdout(struct process *p);
 struct output *process_stderr(struct process *p);
 
-/* Ends the whole tree: SIGTERM first when a grace period is set, then SIGKILL. @reason becomes the result's
+/* Ends the whole tree: term_signal first when a grace period is set, then SIGKILL. @reason becomes the result's
  * (END_CANCELLED, END_TIMEOUT …) unless the leader had already ended. Harmless when called again or late. A
  * lingering tree is killed too. */
 void process_kill(struct process *p, enum end_reason reason);
 
-/* Forget the callback: the owner lost interest. on_end will not be called. */
+/* Forget the callbacks: the owner lost interest. None will be called, and output that was paused is read again
+ * (and dropped). */
 void process_detach(struct process *p);
+
+/* Back-pressure, with on_output: while paused nothing is read, and the program soon waits in its write. Holds from
+ * the next piece on, even if called from inside on_output. The end is not put off: what is in the pipes then is
+ * handed over all the same. */
+void process_pause_output(struct process *p, bool pause);
+
+/* Writes to stdin, or types on the terminal. What cannot be written at once is copied and written later, in
+ * order. 0; PROCESS_E_QUEUED; -EPIPE: nobody reads (it has ended, or closed its stdin, or it never had one);
+ * -ENOBUFS: with it more than LIMIT_INPUT_QUEUE bytes might wait, and nothing was taken; -ENOMEM: what could not be
+ * written at once is lost. */
+int process_write(struct process *p, const void *data, size_t size);
+/* End of file, behind what is queued. On a terminal: its end-of-file character (^D), which programs take for the
+ * end at the start of a line. As process_write. */
+int process_close_input(struct process *p);
+/* Gives the terminal a new size; the foreground program is told (SIGWINCH). -ENOTTY: it has none. -EPIPE: ended.
+ * -EINVAL: no sane size. */
+int process_resize(struct process *p, const struct pty_size *size);
+/* To the leader's process group; on a terminal to the foreground process group, as its keys do. -ESRCH: the leader
+ * has ended. -EINVAL: no such signal. */
+int process_signal(struct process *p, int signum);
 
 const char *process_reason_name(enum end_reason reason);

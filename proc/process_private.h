@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Shared by supervisor.c, process.c (the life of one execution), process_stream.c (its output) and
- * process_tree.c (what it started); nobody else looks inside. */
+/* Shared by supervisor.c, process.c (the life of one execution), process_stream.c (its output),
+ * process_input.c (its input) and process_tree.c (what it started); nobody else looks inside. */
 
 #include <sys/resource.h>
 
 #include <uv.h>
 
+#include "agent/base/buf.h"
 #include "agent/base/id.h"
 #include "agent/base/list.h"
 #include "agent/loop/gate.h"
@@ -25,6 +26,7 @@ enum {
         OWED_TIMER = 1 << 4, /* the handle has to be closed */
         OWED_WATCH = 1 << 5, /* likewise, of the leaf's event file */
         OWED_WALK = 1 << 6,  /* a worker thread walks /proc for us */
+        OWED_INPUT = 1 << 7, /* the handle has to be closed */
 };
 
 /* In order of force. */
@@ -38,10 +40,19 @@ enum count { COUNT_NOT, COUNT_RUNNING, COUNT_LINGERING, N_COUNTS };
 
 struct process_stream {
         uv_poll_t poll;
-        int fd;        /* read end of the pipe; -1: closed */
+        int fd;        /* read end of the pipe, or master of the terminal; -1: closed */
         unsigned owed; /* OWED_STDOUT or OWED_STDERR */
         struct output *output;
         struct process *process;
+};
+
+/* What process_write feeds. */
+struct process_input {
+        uv_poll_t poll; /* active while something is queued */
+        int fd; /* write end of the pipe, or a second descriptor of the master; -1: none, or closed */
+        struct buf queue;
+        size_t n_written; /* bytes at the start of the queue that are done with */
+        bool is_ending;   /* to be closed when the queue is empty */
 };
 
 struct process {
@@ -59,6 +70,11 @@ struct process {
         uint64_t grace_ms;
         uint64_t max_written; /* of one stream; 0: no limit */
         struct process_stream streams[2];
+        struct process_input input;
+        bool is_terminal; /* streams[0] and input are the two directions of a terminal */
+        bool is_live;     /* output is handed over, or nobody wants it: in no case kept */
+        bool is_paused;   /* nobody takes output at the moment */
+        int term_signal;
 
         uv_timer_t
                 timer; /* deadline, then grace or drain, then the answer's own deadline, or the look at the tree */
@@ -80,6 +96,9 @@ struct process {
         enum count counted_as;
 
         void (*on_end)(struct process *p, void *arg);
+        void (*on_output)(struct process *p, enum process_channel from, const char *data,
+                          size_t size, void *arg);
+        void (*on_input_drained)(struct process *p, void *arg);
         void *arg;
 };
 
@@ -107,7 +126,8 @@ struct supervisor {
         void (*on_closed)(void *arg);
         void *arg;
 
-        char read_buffer[READ_SIZE]; /* everybody's, for the length of one read */
+        char list_buffer[READ_SIZE]; /* for the kernel's list of our children */
+        char read_buffer[READ_SIZE]; /* everybody's, until what was read has been handed over */
 };
 
 static inline bool process_owes(const struct process *p, unsigned bits)
@@ -132,9 +152,17 @@ void process_advance(struct process *p);
 /* process_stream.c */
 int process_stream_open(struct process_stream *s, int *ret_write_fd);
 int process_stream_start(struct process_stream *s, struct process *p, unsigned owed);
-/* Reads what is in the pipe at this moment. */
+/* Reads what is in the pipe at this moment, paused or not. May call on_output. */
 void process_stream_drain(struct process_stream *s);
+/* After is_paused or has_ended has changed. */
+void process_stream_update(struct process_stream *s);
 void process_stream_close(struct process_stream *s);
+
+/* process_input.c */
+int process_input_open(struct process_input *in, int *ret_read_fd);
+int process_input_start(struct process *p);
+/* Drops what is queued; harmless when it was closed before. */
+void process_input_close(struct process *p);
 
 /* process_tree.c */
 void process_tree_terminate(struct process *p);

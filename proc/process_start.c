@@ -3,7 +3,11 @@
 /* The beginning of an execution. What can fail comes before the child is born, so that a failure leaves nothing
  * to kill; the handles, which only the loop can close, come after. */
 
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "agent/base/alloc.h"
@@ -27,7 +31,18 @@ static char **add_marker(char *const *envp, char *marker)
         return v;
 }
 
-static int start_program(struct process *p, const struct process_options *o, const int out[2],
+/* The child's ends of what we hold the other ends of: stdin, stdout, stderr, or -1. */
+struct ends {
+        int fd[3];
+};
+
+static void ends_done(struct ends *e)
+{
+        for (size_t i = 0; i < ARRAY_LEN(e->fd); i++)
+                e->fd[i] = fd_close(e->fd[i]);
+}
+
+static int start_program(struct process *p, const struct process_options *o, const struct ends *e,
                          struct error *err)
 {
         struct supervisor *s = p->supervisor;
@@ -40,7 +55,9 @@ static int start_program(struct process *p, const struct process_options *o, con
                 .argv = o->argv,
                 .envp = envp,
                 .cwd = o->cwd,
-                .fds = { o->input_fd, out[0], o->merge_stderr ? out[0] : out[1] },
+                .fds = { e->fd[0] >= 0 ? e->fd[0] : o->input_fd, e->fd[1],
+                         e->fd[2] >= 0 ? e->fd[2] : e->fd[1] },
+                .set_tty = p->is_terminal,
                 .cgroup_fd = p->leaf.fd,
                 .user = s->options.run_as && !is_self ? s->user : NULL,
                 .max_memory = s->cgroup && cgroup_has_memory(s->cgroup) ? 0 : s->options.max_memory,
@@ -50,8 +67,53 @@ static int start_program(struct process *p, const struct process_options *o, con
         return spawn(&spec, &p->pid, &p->status_fd, err);
 }
 
+static int open_terminal(struct process *p, const struct pty_size *size, struct ends *e,
+                         struct error *err)
+{
+        struct supervisor *s = p->supervisor;
+        int r;
+
+        r = pty_open(size, s->options.run_as ? s->user : NULL, &p->streams[0].fd, &e->fd[0], err);
+        if (r < 0)
+                return r;
+        /* libuv watches a descriptor but once. */
+        p->input.fd = fcntl(p->streams[0].fd, F_DUPFD_CLOEXEC, 0);
+        e->fd[1] = fcntl(e->fd[0], F_DUPFD_CLOEXEC, 0);
+        if (p->input.fd < 0 || e->fd[1] < 0)
+                return error_set(err, -errno, "descriptors of a terminal");
+        return 0;
+}
+
+/* Programs open /dev/stdout and its like, and may only if the pipe is theirs. */
+static void give_away(const struct supervisor *s, const struct ends *e)
+{
+        if (!s->options.run_as || geteuid() != 0 || s->user->uid == 0)
+                return;
+        for (size_t i = 0; i < ARRAY_LEN(e->fd); i++)
+                if (e->fd[i] >= 0 && fchown(e->fd[i], s->user->uid, s->user->gid) < 0)
+                        log_debug("pipe not given away", "error=%s", strerror(errno));
+}
+
+static int open_pipes(struct process *p, const struct process_options *o, struct ends *e,
+                      struct error *err)
+{
+        int r;
+
+        r = process_stream_open(&p->streams[0], &e->fd[1]);
+        if (r == 0 && !o->merge_stderr)
+                r = process_stream_open(&p->streams[1], &e->fd[2]);
+        if (r < 0)
+                return error_set(err, r, "output pipe");
+        if (o->has_input)
+                r = process_input_open(&p->input, &e->fd[0]);
+        if (r < 0)
+                return error_set(err, r, "input pipe");
+        give_away(p->supervisor, e);
+        return 0;
+}
+
 /* Everything that can fail before there is a child. */
-static int prepare(struct process *p, const struct process_options *o, int out[2],
+static int prepare(struct process *p, const struct process_options *o, struct ends *e,
                    struct error *err)
 {
         struct supervisor *s = p->supervisor;
@@ -61,17 +123,16 @@ static int prepare(struct process *p, const struct process_options *o, int out[2
         };
         int r;
 
-        r = process_stream_open(&p->streams[0], &out[0]);
-        if (r == 0 && !o->merge_stderr)
-                r = process_stream_open(&p->streams[1], &out[1]);
+        r = o->tty ? open_terminal(p, o->tty, e, err) : open_pipes(p, o, e, err);
         if (r < 0)
-                return error_set(err, r, "output pipe");
+                return r;
         return s->cgroup ? cgroup_leaf_take(&p->leaf, s->cgroup, p->id, &limits, err) : 0;
 }
 
 static struct process *allocate(struct supervisor *s, const struct process_options *o)
 {
         struct process *p = xnew(struct process);
+        bool is_live = o->on_output != NULL;
 
         p->refs = 1;
         p->supervisor = supervisor_ref(s);
@@ -79,18 +140,40 @@ static struct process *allocate(struct supervisor *s, const struct process_optio
         list_init(&p->pid_link);
         gate_init(&p->gate, process_on_gone);
         id_new(p->id, "exec_");
-        p->status_fd = p->watch_fd = p->leaf.fd = -1;
+        p->status_fd = p->watch_fd = p->leaf.fd = p->input.fd = -1;
         p->grace_ms = o->grace_ms;
-        p->max_written = s->options.max_discard ? s->options.max_output + s->options.max_discard
-                                                : 0;
+        p->term_signal = o->term_signal ? o->term_signal : SIGTERM;
+        if (!is_live && s->options.max_discard)
+                p->max_written = s->options.max_output + s->options.max_discard;
+        p->is_terminal = o->tty != NULL;
+        p->is_live = is_live;
         p->on_end = o->on_end;
+        p->on_output = o->on_output;
+        p->on_input_drained = o->on_input_drained;
         p->arg = o->arg;
         for (size_t i = 0; i < ARRAY_LEN(p->streams); i++) {
                 p->streams[i].fd = -1;
-                p->streams[i].output = output_new(s->options.max_output, s->options.keep_tail,
-                                                  &s->budget);
+                p->streams[i].output = output_new(is_live ? 0 : s->options.max_output,
+                                                  s->options.keep_tail, &s->budget);
         }
         return p;
+}
+
+/* Begins to watch what is open. What cannot be watched is closed: nobody has a handle to close it with. */
+static int watch(struct process *p)
+{
+        int r;
+
+        r = process_stream_start(&p->streams[0], p, OWED_STDOUT);
+        if (r == 0 && p->streams[1].fd >= 0)
+                r = process_stream_start(&p->streams[1], p, OWED_STDERR);
+        if (r == 0 && p->input.fd >= 0)
+                r = process_input_start(p);
+        if (!process_owes(p, OWED_STDERR))
+                p->streams[1].fd = fd_close(p->streams[1].fd);
+        if (!process_owes(p, OWED_INPUT))
+                p->input.fd = fd_close(p->input.fd);
+        return r;
 }
 
 /* Starts a program and hands the object to the supervisor, which holds the reference. */
@@ -98,15 +181,14 @@ int process_new(struct supervisor *s, const struct process_options *o, struct pr
                 struct error *err)
 {
         struct process *p = allocate(s, o);
-        int out[2] = { -1, -1 };
+        struct ends ends = { { -1, -1, -1 } };
         int r;
 
         p->started_us = clock_now_us();
-        r = prepare(p, o, out, err);
+        r = prepare(p, o, &ends, err);
         if (r >= 0)
-                r = start_program(p, o, out, err);
-        (void)fd_close(out[0]);
-        (void)fd_close(out[1]);
+                r = start_program(p, o, &ends, err);
+        ends_done(&ends);
         if (r < 0) {
                 (void)cgroup_leaf_remove(&p->leaf);
                 process_free(p);
@@ -117,14 +199,12 @@ int process_new(struct supervisor *s, const struct process_options *o, struct pr
         (void)uv_timer_init(&s->loop->uv, &p->timer);
         supervisor_add(s, p);
         supervisor_count_as(s, p, COUNT_RUNNING);
-        r = process_stream_start(&p->streams[0], p, OWED_STDOUT);
-        if (r == 0 && !o->merge_stderr)
-                r = process_stream_start(&p->streams[1], p, OWED_STDERR);
-        if (r <
-            0) { /* out of watches: the child is there, but as far as the caller knows it never was */
-                p->on_end = NULL;
+        r = watch(p);
+        if (r < 0) {
+                /* Out of watches: the child is there, but as far as the caller knows it never was. */
+                process_detach(p);
                 process_kill_now(p, END_CANCELLED);
-                return error_set(err, r, "watch a child's output");
+                return error_set(err, r, "watch a child's output and input");
         }
         if (o->timeout_ms)
                 process_start_timer(p, o->timeout_ms);

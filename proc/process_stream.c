@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The read end of one output pipe. A poll handle instead of a libuv stream, because the end of an execution has
- * to read what is in the pipe at that very moment, outside of the loop's own turn.
+/* The read end of one output pipe, or of a terminal. A poll handle instead of a libuv stream, because the end of
+ * an execution has to read what is in the pipe at that very moment, outside of the loop's own turn.
  *
  * One turn reads a slice, so that a flood does not starve the others. Once the execution has ended, whatever
  * still writes (a server started with '&') is read and dropped: it must neither block nor die of SIGPIPE. */
@@ -16,6 +16,10 @@
 #include "proc/process_private.h"
 
 #define PIPE_SIZE (256 * KIB)
+/* More than the kernel keeps of what was written to a terminal. */
+#define TERMINAL_SIZE ((int)MIB)
+/* A read from a terminal that is worth another. */
+#define BURST_SIZE 1024
 
 /* Makes the pipe; the stream gets the read end, the caller the other. */
 int process_stream_open(struct process_stream *s, int *ret_write_fd)
@@ -49,29 +53,57 @@ void process_stream_close(struct process_stream *s)
         s->fd = fd_close(s->fd);
 }
 
-/* Returns how much was read; 0 when there is nothing now, or nothing any more (then the stream is closed). */
-static ssize_t read_once(struct process_stream *s)
+/* Reads once. A terminal gives 4 KiB at most, and in a flood a few hundred bytes at a time: its reads are put
+ * together as long as they are long ones. A short one is an echo, or the end of a burst, and handed over at once.
+ * 0: the end; -EAGAIN: nothing now. */
+static ssize_t read_some(const struct process_stream *s, char *buffer)
 {
-        struct process *p = s->process;
-        char *buffer = p->supervisor->read_buffer;
+        size_t size = 0;
         ssize_t n;
 
         do {
-                n = read(s->fd, buffer, READ_SIZE);
-        } while (n < 0 && errno == EINTR);
+                n = read(s->fd, buffer + size, READ_SIZE - size);
+                if (n > 0)
+                        size += (size_t)n;
+        } while ((n < 0 && errno == EINTR) ||
+                 (n >= BURST_SIZE && s->process->is_terminal && size < READ_SIZE));
+        if (size > 0)
+                return (ssize_t)size; /* what went wrong after that does so again */
+        return n < 0 ? -errno : 0;
+}
+
+static void hand_over(struct process_stream *s, const char *data, size_t size)
+{
+        struct process *p = s->process;
+
+        if (p->has_ended)
+                return;
+        if (!p->is_live)
+                output_append(s->output, data, size);
+        else if (p->on_output)
+                p->on_output(p, s == &p->streams[0] ? PROCESS_STDOUT : PROCESS_STDERR, data, size,
+                             p->arg);
+}
+
+/* Returns how much was read; 0 when there is nothing now, or nothing any more (then the stream is closed). The end
+ * of a pipe is an empty read; of a terminal EIO, when the last descriptor of its other side has been closed and
+ * everything was read. */
+static ssize_t read_once(struct process_stream *s)
+{
+        char *buffer = s->process->supervisor->read_buffer;
+        ssize_t n = read_some(s, buffer);
 
         if (n > 0) {
-                if (!p->has_ended)
-                        output_append(s->output, buffer, (size_t)n);
+                hand_over(s, buffer, (size_t)n);
                 return n;
         }
-        if (n == 0 || errno != EAGAIN)
+        if (n != -EAGAIN)
                 process_stream_close(s);
         return 0;
 }
 
 /* What the program had written when it ended is in the pipe: no more than that is read here, as something it
- * left behind may write faster than we read. */
+ * left behind may write faster than we read. A terminal does not say how much it has. */
 void process_stream_drain(struct process_stream *s)
 {
         int in_pipe = 0;
@@ -79,12 +111,20 @@ void process_stream_drain(struct process_stream *s)
 
         if (s->fd < 0)
                 return;
-        (void)ioctl(s->fd, FIONREAD, &in_pipe);
+        if (s->process->is_terminal)
+                in_pipe = TERMINAL_SIZE;
+        else
+                (void)ioctl(s->fd, FIONREAD, &in_pipe);
         left = in_pipe;
         do {
                 n = read_once(s); /* once more than needed, to see the end */
                 left -= n;
         } while (n > 0 && left >= 0);
+}
+
+static bool is_wanted(const struct process_stream *s)
+{
+        return s->process->has_ended || !s->process->is_paused;
 }
 
 static void on_readable(uv_poll_t *h, int status, int events)
@@ -99,11 +139,33 @@ static void on_readable(uv_poll_t *h, int status, int events)
         do {
                 n = read_once(s);
                 left -= n;
-        } while (n > 0 && left > 0);
+                /* A terminal makes its output while it is read, a buffer in milliseconds. */
+        } while (n > 0 && left > 0 && is_wanted(s) && !p->is_terminal);
 
         if (!p->has_ended && p->max_written && output_total(s->output) > p->max_written)
                 process_kill_now(p, END_OUTPUT_LIMIT);
         process_advance(p);
+}
+
+/* See process_private.h. */
+void process_stream_update(struct process_stream *s)
+{
+        if (s->fd < 0)
+                return;
+        if (!is_wanted(s))
+                (void)uv_poll_stop(&s->poll);
+        else if (!uv_is_active((uv_handle_t *)&s->poll))
+                (void)uv_poll_start(&s->poll, UV_READABLE, on_readable);
+}
+
+/* See process.h. */
+void process_pause_output(struct process *p, bool pause)
+{
+        if (p->is_paused == pause)
+                return;
+        p->is_paused = pause;
+        for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
+                process_stream_update(&p->streams[i]);
 }
 
 /* Begins to read what @p writes. On failure the stream is closed. */

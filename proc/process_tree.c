@@ -8,6 +8,7 @@
  * Without one a worker thread walks /proc (tree.c). The last of a tree to die is always our own child, as the
  * agent is a subreaper; so it is enough to look again when an unknown child was reaped (supervisor_rescan). */
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct walk_job {
         struct process *process; /* not for the worker */
         struct tree_target target;
         enum walk kind;
+        int term_signal;
         unsigned n_left;
 };
 
@@ -35,7 +37,7 @@ static void run_walk(void *arg)
         if (job->kind == WALK_COUNT)
                 job->n_left = tree_count(&job->target);
         else if (job->kind == WALK_TERM)
-                tree_signal(&job->target, SIGTERM);
+                tree_signal(&job->target, job->term_signal);
         else
                 job->n_left = tree_kill(&job->target);
 }
@@ -74,6 +76,7 @@ static void walk_start(struct process *p, enum walk kind)
         job = xnew(struct walk_job);
         job->process = p;
         job->kind = kind;
+        job->term_signal = p->term_signal;
         job->target.leader = p->pid;
         job->target.leader_is_gone = !process_owes(p, OWED_LEADER);
         memcpy(job->target.marker, p->id, sizeof(job->target.marker));
@@ -190,9 +193,43 @@ void process_tree_terminate(struct process *p)
                 walk_start(p, WALK_TERM);
                 return;
         }
-        if (!cgroup_leaf_signal(&p->leaf, SIGTERM, p->pid)) /* once only: programs count */
-                signal_leader(p, SIGTERM);
-        (void)cgroup_leaf_signal(&p->leaf, SIGCONT, p->pid); /* who is stopped would not notice */
+        if (!cgroup_leaf_signal(&p->leaf, p->term_signal, p->pid)) /* once only: programs count */
+                signal_leader(p, p->term_signal);
+        /* Who is stopped would not notice. */
+        if (!cgroup_leaf_signal(&p->leaf, SIGCONT, p->pid))
+                signal_leader(p, SIGCONT);
+}
+
+/* The terminal's foreground process group, or 0. Its number outlives it: it could be a stranger's by now. */
+static pid_t foreground_group(const struct process *p)
+{
+        pid_t group = p->is_terminal && p->input.fd >= 0 ? tcgetpgrp(p->input.fd) : 0;
+        pid_t session;
+
+        if (group <= 1)
+                return 0;
+        session = getsid(
+                group); /* fails when its first process has died: the others hold the number */
+        return session < 0 || session == p->pid ? group : 0;
+}
+
+/* See process.h. */
+int process_signal(struct process *p, int signum)
+{
+        pid_t group;
+
+        if (!process_owes(p, OWED_LEADER))
+                return -ESRCH;
+        assert(p->pid > 1);
+        group = foreground_group(p);
+        if (group > 1 && kill(-group, signum) == 0)
+                return 0;
+        if (group > 1 && errno != ESRCH)
+                return -errno;
+        if (kill(-p->pid, signum) == 0)
+                return 0;
+        /* No such group until the shim has made it. */
+        return kill(p->pid, signum) == 0 ? 0 : -errno;
 }
 
 /* See the header. */

@@ -77,7 +77,7 @@ bool supervisor_has_orphans(struct supervisor *s)
 {
         char path[64];
         CLEANUP(fd_close) int fd = -1;
-        char *text = s->read_buffer;
+        char *text = s->list_buffer;
         char *end;
         ssize_t n;
 

@@ -46,6 +46,12 @@ def test_environment(agent):
 
 
 @needs_root
+def test_output_can_be_opened_by_name(agent):
+    result = expect_result(agent.run("echo a > /dev/stdout; echo b > /dev/stderr"))
+    assert (result["stdout"], result["stderr"]) == ("a\n", "b\n")
+
+
+@needs_root
 def test_no_way_back(agent):
     assert expect_result(agent.run("cat", args=["/etc/shadow"]), 1)["stdout"] == ""
     capabilities = expect_result(agent.run("grep", args=["CapEff", "/proc/self/status"]))["stdout"]
