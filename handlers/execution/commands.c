@@ -8,6 +8,8 @@
 #include "agent/base/alloc.h"
 #include "agent/base/limits.h"
 #include "agent/http/request.h"
+#include "handlers/execution/execution.h"
+#include "handlers/execution/run.h"
 
 /* clang-format off */
 const struct json_field commands_args[] = {
@@ -39,17 +41,22 @@ static char **make_argv(const struct commands_args *args)
         return argv;
 }
 
+/* See the header. */
+struct run_spec commands_spec(const struct commands_args *args)
+{
+        return (struct run_spec){
+                .args = &args->run,
+                .argv = make_argv(args),
+                .size_field = args->args ? "/args" : "/command",
+                .program_field = "/command",
+        };
+}
+
 /* Answers POST /commands/run. */
 int commands_run_post(struct request *req)
 {
         const struct commands_args *args = request_args(req);
+        struct run_spec spec = commands_spec(args);
 
-        return execution_start(req, &(struct execution_spec){
-                                            .args = &args->run,
-                                            .argv = make_argv(args),
-                                            .size_field = args->args ? "/args" : "/command",
-                                            .program_field = "/command",
-                                            .label_name = "command",
-                                            .label = args->command,
-                                    });
+        return execution_start(req, &spec, "command", args->command);
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "handlers/execution/execution.h"
+#include "handlers/execution/arguments.h"
+
+struct request;
+struct run_spec;
 
 struct commands_args {
         const char *command;
@@ -10,5 +13,8 @@ struct commands_args {
 };
 
 extern const struct json_field commands_args[];
+
+/* What is to be run. It points into @args; argv is a new array, which run_new takes. */
+struct run_spec commands_spec(const struct commands_args *args);
 
 int commands_run_post(struct request *req);

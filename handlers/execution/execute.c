@@ -4,10 +4,10 @@
 
 #include "handlers/execution/execute.h"
 
-#include <stdlib.h>
-
 #include "agent/base/limits.h"
 #include "agent/http/request.h"
+#include "handlers/execution/execution.h"
+#include "handlers/execution/run.h"
 
 /* clang-format off */
 const struct json_field execute_args[] = {
@@ -18,35 +18,23 @@ const struct json_field execute_args[] = {
 };
 /* clang-format on */
 
-/* The PATH that the program will see decides which interpreter there is. */
-static const char *path_of(const struct execute_args *args)
+/* See the header. */
+struct run_spec execute_spec(const struct execute_args *args)
 {
-        const char *requested = json_string_value(json_object_get(args->run.env, "PATH"));
-
-        return requested ? requested : getenv("PATH");
+        return (struct run_spec){
+                .args = &args->run,
+                .code = &args->code,
+                .language = (enum language)args->language,
+                .size_field = "/env",
+                .program_field = "/language",
+        };
 }
 
 /* Answers POST /execute. */
 int execute_post(struct request *req)
 {
         const struct execute_args *args = request_args(req);
-        enum language language = (enum language)args->language;
-        const char *missing = NULL;
+        struct run_spec spec = execute_spec(args);
 
-        if (!runtime_is_available(language, path_of(args), &missing))
-                return request_fail_field(
-                        req, PROBLEM_RUNTIME_NOT_AVAILABLE, "/language",
-                        "language: %s needs '%s', which is not in the PATH of this execution; "
-                        "install it, or add it to the image",
-                        language_name(language), missing);
-
-        return execution_start(req, &(struct execution_spec){
-                                            .args = &args->run,
-                                            .code = &args->code,
-                                            .language = language,
-                                            .size_field = "/env",
-                                            .program_field = "/language",
-                                            .label_name = "language",
-                                            .label = language_name(language),
-                                    });
+        return execution_start(req, &spec, "language", language_name(spec.language));
 }

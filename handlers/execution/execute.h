@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-#include "handlers/execution/execution.h"
+#include "handlers/execution/arguments.h"
+
+struct request;
+struct run_spec;
 
 struct execute_args {
         struct json_text code;
@@ -10,5 +13,8 @@ struct execute_args {
 };
 
 extern const struct json_field execute_args[];
+
+/* What is to be run. It points into @args. */
+struct run_spec execute_spec(const struct execute_args *args);
 
 int execute_post(struct request *req);

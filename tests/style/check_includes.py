@@ -13,7 +13,7 @@ EVERYTHING = ("agent/", "handlers/", "proc/")
 
 FOR_HANDLERS = (
     BASE, "agent/http/request.h", "agent/http/problem.h", "agent/json/", "agent/app.h", "agent/config.h",
-    "agent/metrics.h", "proc/", "handlers/features.h",
+    "agent/metrics.h", "proc/", "handlers/features.h", "handlers/workdir.h",
 )  # fmt: skip
 
 # What the JWT check and the options consist of: modules of several files in the folder agent/.

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "handlers/execution/arguments.h"
+
+const struct enum_name execution_encodings[] = {
+        { "utf-8", DOCUMENT_UTF8 },
+        { "utf8", DOCUMENT_UTF8 },
+        { "text", DOCUMENT_UTF8 },
+        { "base64", DOCUMENT_BASE64 },
+        { NULL, 0 },
+};

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The arguments that running code and running a command share, as members and as rows of a field table. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "agent/json/document.h"
+#include "agent/json/field.h"
+
+/* "utf-8" and "base64", values of enum document_encoding. */
+extern const struct enum_name execution_encodings[];
+
+struct execution_args {
+        uint64_t timeout_ms;
+        uint64_t grace_ms;
+        bool has_grace;
+        const char *workdir;
+        json_t *env;
+        struct json_text input;
+        int input_encoding;
+        int encoding;
+};
+
+/* clang-format off */
+#define EXECUTION_FIELDS(strct, default_timeout_s)                                                                     \
+        F_SECONDS   (strct, run.timeout_ms, .name = "timeout", .min = 1, .def = (default_timeout_s) * 1000,            \
+                     .doc = "Wall-clock limit, s; over max-timeout is clamped"),                                       \
+        F_SECONDS   (strct, run.grace_ms, .name = "kill_grace", .max = 60000,                                          \
+                     .set_offset = offsetof(strct, run.has_grace),                                                     \
+                     .doc = "Time between SIGTERM and SIGKILL at the limit, s; default kill-grace"),                   \
+        F_STRING    (strct, run.workdir, .name = "workdir", .alias = "working_dir", .min = 1, .max = 4095,             \
+                     .doc = "Working directory; relative ones start at the workspace, the default"),                   \
+        F_STRING_MAP(strct, run.env, .name = "env", .environment = true, .max = LIMIT_ENV_ENTRIES,                     \
+                     .max_item = LIMIT_ENV_VALUE_BYTES, .doc = "Environment variables of this execution"),             \
+        F_TEXT      (strct, run.input, .name = "stdin", .max = LIMIT_INPUT_BYTES,                                      \
+                     .doc = "Standard input; empty without it"),                                                       \
+        F_ENUM      (strct, run.input_encoding, .name = "stdin_encoding", .names = execution_encodings,                \
+                     .doc = "How stdin is written"),                                                                   \
+        F_ENUM      (strct, run.encoding, .name = "encoding", .names = execution_encodings,                            \
+                     .doc = "How stdout and stderr are returned: repaired UTF-8, or exact bytes in base64")
+/* clang-format on */

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* One run: arguments → staging (source and input are written) → process → end. It does not know who wants it: an
+ * HTTP request, a stream, a job. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "agent/http/problem.h"
+#include "agent/json/field.h"
+#include "proc/process.h"
+#include "proc/runtime.h"
+
+struct app;
+struct execution_args;
+struct run;
+
+/* What is pointed to is the owner's, and must live until on_started or on_failed; fields and names are constants. */
+struct run_spec {
+        const struct execution_args *args;
+        const struct json_text *code; /* NULL: argv is the program */
+        enum language language;
+        char **argv;            /* run_new takes the array, not the strings; NULL with code */
+        bool has_input;         /* stdin is fed with process_write, unless the arguments have one */
+        const char *size_field; /* to blame when all together is too long for the kernel */
+        const char *program_field; /* to blame when the program cannot be executed */
+};
+
+/* Exactly one of on_failed and on_end is called, once, and then the run is gone. */
+struct run_ops {
+        /* Nothing was started, or the program could not be executed. @field is a JSON pointer or NULL. May be called
+         * from inside run_begin. */
+        void (*on_failed)(void *arg, enum problem p, const char *field, const char *message);
+        /* There is a process; borrowed until the end. From inside run_begin, or later. May be NULL. */
+        void (*on_started)(void *arg, struct process *p);
+        /* As in struct process_options. NULL: output is kept by the process. */
+        void (*on_output)(void *arg, enum process_channel from, const char *data, size_t size);
+        void (*on_input_drained)(void *arg);
+        /* The result is final. To keep the process longer, take a reference. */
+        void (*on_end)(void *arg, struct process *p);
+};
+
+struct run *run_new(struct app *app, const struct run_spec *spec, const struct run_ops *ops,
+                    void *arg);
+/* Starts it. The caller must expect that it has ended when this returns. */
+void run_begin(struct run *run);
+/* Makes it end soon; the end comes as always, later. */
+void run_cancel(struct run *run);
+
+/* The limit in force: what was asked for, or the operator's. */
+uint64_t run_timeout_ms(const struct run *run);

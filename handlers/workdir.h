@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Where what clients start runs. */
+
+#include "agent/base/error.h"
+
+struct config;
+
+/* @workdir as the client wrote it (NULL: the workspace) → a normalised absolute path in *ret, a new string. -EINVAL and
+ * others as path_normalize. */
+int workdir_resolve(const struct config *config, const char *workdir, char **ret,
+                    struct error *err);
