@@ -2,10 +2,11 @@
 
 /* Starting and stopping, in order.
  *
- * Stopping has two ends that are waited for, in a gate: the server has no request left (DRAINED), and the
- * supervisor has no process left (SUPERVISOR). On SIGTERM the server drains while running executions go on for the
- * grace period; whichever comes first, the last request's end or the end of the grace, the supervisor is closed:
- * it kills what is left, which answers the requests that waited for it. Then the server, then the loop. */
+ * Stopping has four ends that are waited for, in a gate: the server has no request left (REQUESTS), there is no
+ * WebSocket left (WEBSOCKETS) and no terminal (TERMINALS), and the supervisor has no process left (SUPERVISOR). On
+ * SIGTERM terminals end, and the server drains while running executions go on for the grace period; whichever comes
+ * first, the end of the last request, stream and terminal or the end of the grace, the supervisor is closed: it kills
+ * what is left, which answers those who waited for it. Then the servers, then the loop. */
 
 #include "agent/app.h"
 
@@ -33,7 +34,9 @@
 #include "agent/loop/loop.h"
 #include "agent/routes.h"
 #include "agent/systemd.h"
+#include "agent/ws/ws.h"
 #include "build_config.h"
+#include "handlers/terminal/terminals.h"
 #include "proc/supervisor.h"
 
 /* After the supervisor is closed every answer is known; clients that do not read theirs get this long. */
@@ -41,7 +44,13 @@
 
 static_assert(sizeof(((struct app *)NULL)->address) >= LISTEN_NAME_SIZE, "room for any address");
 
-enum { GATE_DRAINED = 1 << 0, GATE_SUPERVISOR = 1 << 1 };
+enum {
+        GATE_REQUESTS = 1 << 0,
+        GATE_WEBSOCKETS = 1 << 1,
+        GATE_TERMINALS = 1 << 2,
+        GATE_SUPERVISOR = 1 << 3,
+        GATE_PARTS = GATE_REQUESTS | GATE_WEBSOCKETS | GATE_TERMINALS,
+};
 
 /* The parts of the running agent that handlers have no business with. */
 struct runner {
@@ -87,6 +96,15 @@ static struct server_options server_options_from(const struct config *c)
         };
 }
 
+static struct ws_options ws_options_from(const struct config *c)
+{
+        return (struct ws_options){
+                .max_message = c->max_message,
+                .max_connections = c->max_websockets,
+                .silence_ms = c->websocket_silence_ms,
+        };
+}
+
 static struct supervisor_options supervisor_options_from(const struct config *c, uint64_t max_files)
 {
         return (struct supervisor_options){
@@ -112,6 +130,7 @@ static void on_server_closed(void *arg)
         struct runner *run = arg;
 
         run->app.server = NULL;
+        ws_server_close(run->app.websockets);
         for (size_t i = 0; i < ARRAY_LEN(run->signals); i++)
                 uv_close((uv_handle_t *)&run->signals[i], NULL);
         uv_close((uv_handle_t *)&run->stop_timer, NULL);
@@ -131,6 +150,7 @@ static void on_last_answers_late(uv_timer_t *timer)
 
         log_warning("clients did not read their answers", NULL);
         server_cancel_requests(run->app.server);
+        ws_server_cut(run->app.websockets);
 }
 
 static void on_supervisor_closed(void *arg)
@@ -138,7 +158,7 @@ static void on_supervisor_closed(void *arg)
         struct runner *run = arg;
 
         run->app.supervisor = NULL;
-        if (gate_is_pending(&run->gate, GATE_DRAINED))
+        if (gate_is_pending(&run->gate, GATE_PARTS))
                 uv_timer_start(&run->stop_timer, on_last_answers_late, LAST_ANSWERS_MS, 0);
         gate_done(&run->gate, GATE_SUPERVISOR);
 }
@@ -158,12 +178,27 @@ static void on_grace_over(uv_timer_t *timer)
         close_supervisor(timer->data);
 }
 
-static void on_drained(void *arg)
+/* Once all of them have ended there is nobody left for whom something should go on. */
+static void part_ended(struct runner *run, unsigned part)
 {
-        struct runner *run = arg;
+        if (!gate_is_pending(&run->gate, GATE_PARTS & ~part))
+                close_supervisor(run);
+        gate_done(&run->gate, part);
+}
 
-        close_supervisor(run);
-        gate_done(&run->gate, GATE_DRAINED);
+static void on_requests_ended(void *arg)
+{
+        part_ended(arg, GATE_REQUESTS);
+}
+
+static void on_websockets_ended(void *arg)
+{
+        part_ended(arg, GATE_WEBSOCKETS);
+}
+
+static void on_terminals_ended(void *arg)
+{
+        part_ended(arg, GATE_TERMINALS);
 }
 
 static void stop(struct runner *run, int signum)
@@ -177,9 +212,11 @@ static void stop(struct runner *run, int signum)
                  (unsigned long long)run->app.config->shutdown_grace_ms);
         (void)systemd_notify_stopping(); /* nothing depends on it */
         run->is_stopping = true;
-        gate_expect(&run->gate, GATE_DRAINED | GATE_SUPERVISOR);
+        gate_expect(&run->gate, GATE_PARTS | GATE_SUPERVISOR);
         uv_timer_start(&run->stop_timer, on_grace_over, run->app.config->shutdown_grace_ms, 0);
-        server_drain(run->app.server, on_drained, run);
+        server_drain(run->app.server, on_requests_ended, run);
+        ws_server_drain(run->app.websockets, on_websockets_ended, run);
+        terminals_end(run->app.terminals, on_terminals_ended, run);
 }
 
 /* --- reloading --- */
@@ -190,6 +227,7 @@ static void reload(struct runner *run)
         struct error err = ERROR_INIT;
         struct auth_options auth;
         struct server_options server;
+        struct ws_options websockets;
         struct supervisor_options supervisor;
 
         (void)systemd_notify_reloading();
@@ -199,9 +237,11 @@ static void reload(struct runner *run)
         } else {
                 auth = auth_options(app->config);
                 server = server_options_from(app->config);
+                websockets = ws_options_from(app->config);
                 supervisor = supervisor_options_from(app->config, run->max_files);
                 log_set_level((enum log_level)app->config->log_level);
                 server_set_options(app->server, &server);
+                ws_server_set_options(app->websockets, &websockets);
                 supervisor_set_limits(app->supervisor, &supervisor);
                 if (auth_reload(app->auth, &auth, &err) < 0)
                         log_error("reload of the key failed, the old one stays", "error=%s",
@@ -315,6 +355,7 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         struct app *app = &run->app;
         struct auth_options auth = auth_options(app->config);
         struct server_options server = server_options_from(app->config);
+        struct ws_options websockets = ws_options_from(app->config);
         struct supervisor_options supervisor = supervisor_options_from(app->config, run->max_files);
         struct server_environment environment;
         int r;
@@ -331,6 +372,11 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         r = supervisor_new(&run->loop, &supervisor, &app->supervisor, err);
         if (r < 0)
                 return r;
+
+        r = ws_server_new(&run->loop, &websockets, &app->metrics, &app->websockets, err);
+        if (r < 0)
+                return r;
+        app->terminals = terminals_new();
 
         environment = (struct server_environment){
                 .loop = &run->loop,
@@ -368,6 +414,8 @@ static void give_up_start(struct runner *run)
 {
         if (!run->app.supervisor)
                 return;
+        if (run->app.websockets)
+                ws_server_close(run->app.websockets);
         supervisor_close(run->app.supervisor, NULL, NULL);
         loop_run(&run->loop);
 }
@@ -404,6 +452,8 @@ int app_run(struct config *config, int argc, char *const *argv)
                 log_info("stopped", NULL);
         }
 
+        terminals_free(run->app.terminals);
+        ws_server_free(run->app.websockets);
         if (loop_close(&run->loop) < 0)
                 r = -EBUSY;
         auth_free(run->app.auth);

@@ -15,6 +15,8 @@ struct loop;
 struct route;
 struct server;
 struct supervisor;
+struct terminals;
+struct ws_server;
 
 struct app {
         struct loop *loop;
@@ -22,6 +24,8 @@ struct app {
         struct auth *auth;
         struct supervisor *supervisor;
         struct server *server;
+        struct ws_server *websockets;
+        struct terminals *terminals;
         const struct route *routes;
         size_t n_routes;
         const char *driver_dir; /* the language drivers */

@@ -35,6 +35,7 @@ struct config {
         uint64_t jwt_leeway_ms;
         bool public_info;    /* /info without a token */
         char **cors_origins; /* empty or NULL: CORS off; "*" any */
+        bool console;        /* serve the console page at / */
 
         uint64_t max_body;        /* bytes of one request body */
         uint64_t max_connections; /* open at once */
@@ -45,6 +46,12 @@ struct config {
         uint64_t idle_timeout_ms; /* no byte moved in either direction */
         uint64_t heartbeat_ms;    /* silence of a running execution before white space is sent */
         uint64_t shutdown_grace_ms;
+
+        uint64_t max_websockets;
+        uint64_t max_message;          /* bytes */
+        uint64_t websocket_silence_ms; /* then a peer is dropped */
+        uint64_t max_terminals;
+        uint64_t terminal_linger_ms; /* 0: named terminals end with their connection, too */
 
         uint64_t max_processes;    /* running, plus process groups that outlived theirs */
         uint64_t max_output;       /* bytes kept of each of stdout and stderr */

@@ -13,6 +13,7 @@ struct metrics {
         uint64_t requests_total;
         uint64_t errors_client; /* answers 4xx */
         uint64_t errors_server; /* answers 5xx */
+        uint64_t websockets;    /* open, or about to be */
         uint64_t hangups;       /* clients that left before their answer */
         uint64_t executions_total;
         uint64_t executions_failed; /* ended with anything but exit 0 */

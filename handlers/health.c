@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/http/request.h"
 #include "build_config.h"
+#include "handlers/console/console.h"
 #include "handlers/features.h"
 #include "proc/supervisor.h"
 
@@ -36,11 +37,13 @@ static void format_uptime(char *dst, size_t size, uint64_t seconds)
                 snprintf(dst, size, "%us", s);
 }
 
-/* Answers GET /. */
+/* Answers GET /: a page to browsers if there is one, JSON to programs. */
 int root_get(struct request *req)
 {
         char now[CLOCK_RFC3339_SIZE];
 
+        if (console_reply(req))
+                return 0;
         return request_reply_json(req, 200,
                                   json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "agent", AGENT_NAME,
                                             "status", "running", "version", VM_AGENT_VERSION,
@@ -72,8 +75,9 @@ static char *render(const struct app *app)
                         "status", "healthy", "agent", AGENT_NAME, "version", VM_AGENT_VERSION, //
                         "uptime", uptime, "uptime_seconds", (json_int_t)seconds,               //
                         "go_version", "none", "vm_id", app->config->vm_id,                     //
-                        "features", features_describe(), "active_streams", (json_int_t)0,      //
-                        "active_executions", (json_int_t)processes.running,                    //
+                        "features", features_describe(), "active_streams",
+                        (json_int_t)app->metrics.websockets,                //
+                        "active_executions", (json_int_t)processes.running, //
                         "timestamp", clock_rfc3339_now(now));
         text = json_dumps(doc, JSON_COMPACT);
         json_decref(doc);

@@ -23,6 +23,7 @@
 #include "agent/http/refusal.h"
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
+#include "agent/http/upgrade_private.h"
 #include "agent/json/decode.h"
 #include "agent/loop/job.h"
 
@@ -210,12 +211,25 @@ static bool needs_token(const struct request *req)
 
 static void check_token(struct request *req)
 {
+        CLEANUP(mem_free) char *bearer = NULL;
+        const char *authorization = header(req, "Authorization");
         const char *why = NULL;
 
         if (!needs_token(req))
                 return;
-        switch (auth_check(server_environment(req->server)->auth, header(req, "Authorization"),
-                           clock_realtime_s(), &req->principal, &why)) {
+        if (!authorization && (req->match.route->flags & ROUTE_UPGRADE)) {
+                bearer = upgrade_bearer(req);
+                authorization = bearer;
+        }
+        /* Pages can open WebSockets to anywhere; with a subprotocol they need no consent of ours to do so. */
+        if (bearer && !upgrade_is_origin_allowed(req)) {
+                request_fail(req, PROBLEM_ORIGIN_NOT_ALLOWED,
+                             "Origin: pages of %.100s may not use this agent (option cors-origin)",
+                             log_quote(header(req, "Origin")));
+                return;
+        }
+        switch (auth_check(server_environment(req->server)->auth, authorization, clock_realtime_s(),
+                           &req->principal, &why)) {
         case AUTH_OK:
                 return;
         case AUTH_MISSING:
@@ -258,6 +272,8 @@ static void check_limits(struct request *req)
                 request_fail(req, PROBLEM_TOO_LARGE,
                              "the body has %llu bytes, at most %zu are accepted",
                              (unsigned long long)size, req->body.max);
+        else if (req->match.route->flags & ROUTE_UPGRADE)
+                upgrade_check(req);
 }
 
 static void expect_body(struct request *req)
@@ -291,6 +307,7 @@ void request_begin(struct request *req, const char *method, const char *path, co
         connection_expect(req->connection, 0);
         req->method = xstrdup(method);
         req->path = xstrdup(skip_authority(path));
+        req->is_http_1_0 = str_equal(version, "HTTP/1.0");
         adopt_request_id(req);
 
         check_target(req, version);

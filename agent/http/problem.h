@@ -17,10 +17,13 @@
         X(UNAUTHENTICATED, 401, "AUTHENTICATION_REQUIRED")       \
         X(INVALID_TOKEN, 401, "INVALID_TOKEN")                   \
         X(TOKEN_EXPIRED, 401, "TOKEN_EXPIRED")                   \
+        X(ORIGIN_NOT_ALLOWED, 403, "ORIGIN_NOT_ALLOWED")         \
         X(NOT_FOUND, 404, "NOT_FOUND")                           \
+        X(TERMINAL_NOT_FOUND, 404, "TERMINAL_NOT_FOUND")         \
         X(METHOD_NOT_ALLOWED, 405, "METHOD_NOT_ALLOWED")         \
         X(TOO_LARGE, 413, "PAYLOAD_TOO_LARGE")                   \
         X(URI_TOO_LONG, 414, "URI_TOO_LONG")                     \
+        X(UPGRADE_REQUIRED, 426, "UPGRADE_REQUIRED")             \
         X(HEADERS_TOO_LARGE, 431, "HEADERS_TOO_LARGE")           \
         X(LIMIT_REACHED, 429, "RATE_LIMIT_EXCEEDED")             \
         X(INTERNAL, 500, "INTERNAL_ERROR")                       \

@@ -21,13 +21,16 @@
 #include "agent/http/connection.h"
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
+#include "agent/http/upgrade_private.h"
 #include "agent/metrics.h"
 
 #define STATUS_CLIENT_LEFT 499
 
 static const char *const state_names[] = {
-        [REQUEST_HEADERS] = "headers",   [REQUEST_BODY] = "body", [REQUEST_RUNNING] = "running",
-        [REQUEST_REPLYING] = "replying", [REQUEST_GONE] = "gone", [REQUEST_DONE] = "done",
+        [REQUEST_HEADERS] = "headers",   [REQUEST_BODY] = "body",
+        [REQUEST_RUNNING] = "running",   [REQUEST_REPLYING] = "replying",
+        [REQUEST_UPGRADED] = "upgraded", [REQUEST_GONE] = "gone",
+        [REQUEST_DONE] = "done",
 };
 
 #define TO(state) (1u << (state))
@@ -36,7 +39,8 @@ static const unsigned allowed_edges[] = {
         [REQUEST_BODY] = TO(REQUEST_RUNNING) | TO(REQUEST_REPLYING) | TO(REQUEST_GONE) |
                          TO(REQUEST_DONE),
         [REQUEST_RUNNING] = TO(REQUEST_REPLYING) | TO(REQUEST_GONE),
-        [REQUEST_REPLYING] = TO(REQUEST_DONE),
+        [REQUEST_REPLYING] = TO(REQUEST_UPGRADED) | TO(REQUEST_DONE),
+        [REQUEST_UPGRADED] = TO(REQUEST_DONE),
         [REQUEST_GONE] = TO(REQUEST_DONE),
         [REQUEST_DONE] = 0,
 };
@@ -151,8 +155,9 @@ static unsigned final_status(const struct request *req)
 {
         if (req->refused_status > 0)
                 return req->refused_status;
-        return req->state == REQUEST_REPLYING && req->is_queued ? req->reply.status
-                                                                : STATUS_CLIENT_LEFT;
+        if (req->upgrade || !req->is_queued || req->state == REQUEST_GONE)
+                return STATUS_CLIENT_LEFT;
+        return req->reply.status;
 }
 
 /* See request_private.h. */
@@ -183,6 +188,7 @@ void request_completed(struct request *req)
                 .subject = req->principal.subject,
         });
 
+        upgrade_forget(req);
         request_set_state(req, REQUEST_DONE);
         req->conn = NULL;
         req->connection = NULL;
@@ -217,6 +223,12 @@ const char *request_id(const struct request *req)
 const struct route *request_route(const struct request *req)
 {
         return req->match.route;
+}
+
+/* See the header. */
+const char *request_header(const struct request *req, const char *name)
+{
+        return req->conn ? MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, name) : NULL;
 }
 
 /* See the header. */

@@ -27,6 +27,9 @@ const struct principal *request_principal(const struct request *req);
 struct app *request_app(const struct request *req);
 const char *request_id(const struct request *req);
 const struct route *request_route(const struct request *req);
+/* The value of the request's header @name (the first, if there are several), or NULL when it has none. Only while the
+ * handler runs: afterwards the client may have left, and its headers with it. */
+const char *request_header(const struct request *req, const char *name);
 
 /* @fn(@arg) is called at most once: when the client leaves, or the agent shuts down, before the answer. It must
  * make the operation end soon; an answer given after it is swallowed. */

@@ -18,12 +18,14 @@
 
 struct connection;
 struct server;
+struct upgrade_ops;
 
 enum request_state {
         REQUEST_HEADERS,  /* the request line was seen */
         REQUEST_BODY,     /* headers are checked; the body arrives or is being parsed */
         REQUEST_RUNNING,  /* the handler was called and an answer is owed */
         REQUEST_REPLYING, /* one answer was accepted */
+        REQUEST_UPGRADED, /* the answer was 101, and somebody else has taken the connection */
         REQUEST_GONE,     /* nobody is listening any more */
         REQUEST_DONE,     /* the HTTP library has forgotten it; conn is NULL */
 };
@@ -41,6 +43,7 @@ struct request {
         char *path;   /* decoded */
         bool is_target_bad;
         bool is_target_long;
+        bool is_http_1_0;
         bool is_framing_bad; /* nobody can tell where the body ends */
         struct route_match match;
         char *parameters[ROUTE_MAX_PARAMETERS]; /* of the path, as strings */
@@ -65,6 +68,9 @@ struct request {
         bool is_early;            /* the header goes out before the answer is known */
         unsigned spaces;          /* white space waiting to be sent */
         uint64_t sent;            /* bytes of body */
+
+        const struct upgrade_ops *upgrade; /* owed one of its calls; NULL: none */
+        void *upgrade_arg;
 };
 
 /* request.c */

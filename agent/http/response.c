@@ -19,6 +19,8 @@
 #include "agent/http/refusal.h"
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
+#include "agent/http/upgrade.h"
+#include "agent/http/upgrade_private.h"
 #include "agent/json/document.h"
 
 #define READ_BLOCK (64 * KIB)
@@ -63,6 +65,8 @@ static struct MHD_Response *make_response(struct request *req)
 {
         struct reply *reply = &req->reply;
 
+        if (req->upgrade)
+                return upgrade_response(req);
         if (is_ready(req) && !reply->document) {
                 req->sent = reply->size;
                 return MHD_create_response_from_buffer(reply->size, STEAL(reply->data),
@@ -183,6 +187,18 @@ int request_reply_bytes(struct request *req, unsigned status, const char *type, 
         copy = xcalloc(1, size + 1);
         memcpy(copy, data, size);
         reply_set_bytes(&req->reply, status, type, copy, size);
+        return accept_reply(req);
+}
+
+/* See upgrade.h. */
+int request_reply_upgrade(struct request *req, const struct upgrade_ops *ops, void *arg)
+{
+        assert(req->state == REQUEST_RUNNING || req->state == REQUEST_GONE);
+        req->upgrade = ops; /* after GONE it is dropped when the request is done */
+        req->upgrade_arg = arg;
+        if (!wants_reply(req))
+                return 0;
+        req->reply.status = 101;
         return accept_reply(req);
 }
 

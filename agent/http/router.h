@@ -26,6 +26,8 @@ enum route_body {
 enum {
         ROUTE_HEARTBEAT =
                 1 << 0, /* may be silent for long: white space keeps the connection alive */
+        ROUTE_UPGRADE =
+                1 << 1, /* a WebSocket: its handshake is checked before the handler is called */
 };
 
 struct route {

@@ -345,9 +345,9 @@ static int start_mhd(struct server *s, struct error *err)
                 { MHD_OPTION_END, 0, NULL },
         };
 
-        s->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
-                                  NULL, NULL, on_access, s, MHD_OPTION_ARRAY, options,
-                                  MHD_OPTION_END);
+        s->mhd = MHD_start_daemon(
+                MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0,
+                NULL, NULL, on_access, s, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
         if (!s->mhd)
                 return error_set(err, errno > 0 ? -errno : -EIO, "start the HTTP server");
         return 0;
@@ -453,6 +453,12 @@ void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg)
         s->on_idle_arg = arg;
         s->listen_fd = fd_close(MHD_quiesce_daemon(s->mhd));
         connection_cut_idle(&s->connections);
+        list_for_each(pos, &s->requests) { /* what has not arrived yet would only be refused */
+                struct request *req = list_entry(pos, struct request, link);
+
+                if (req->state == REQUEST_HEADERS)
+                        connection_cut(req->connection);
+        }
         server_wake(s);
 }
 

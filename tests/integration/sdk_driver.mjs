@@ -16,12 +16,34 @@ const { Sandbox } = require("@hopx-ai/sdk");
 const [controlPlane, id] = process.argv.slice(2);
 let sandbox;
 
+async function runCodeStream({ code, options }) {
+    const messages = [];
+    for await (const message of sandbox.runCodeStream(code, options)) messages.push(message);
+    return messages;
+}
+
+// The same stream many times, some of them at once.
+async function runCodeStreams({ code, options, times, lanes }) {
+    const runs = [];
+    let left = times;
+    const lane = async () => {
+        while (left-- > 0) runs.push(await runCodeStream({ code, options }));
+    };
+    await Promise.all(Array.from({ length: lanes }, lane));
+    return runs.map((messages) => ({
+        types: messages.map((message) => message.type),
+        stdout: messages.filter((message) => message.type === "stdout").map((message) => message.data).join(""),
+    }));
+}
+
 const calls = {
     connect: async () => {
         sandbox = await Sandbox.connect(id, "key", controlPlane);
         return sandbox.sandboxId;
     },
     runCode: ({ code, options }) => sandbox.runCode(code, options),
+    runCodeStream,
+    runCodeStreams,
     runCommand: ({ command, options }) => sandbox.commands.run(command, options),
     getHealth: () => sandbox.getHealth(),
     isHealthy: () => sandbox.isHealthy(),

@@ -42,7 +42,9 @@ def test_health_has_what_the_clients_read(agent):
     features = health["features"]
     assert features["code_execution"] is True
     assert {"python", "bash"} <= set(features["languages"])
-    for absent in ("file_operations", "terminal_access", "websocket_streaming", "ipython_kernel"):
+    assert features["terminal_access"] is True
+    assert features["websocket_streaming"] is True
+    for absent in ("file_operations", "background_jobs", "ipython_kernel"):
         assert features.get(absent, False) is False, f"{absent} is not there yet, and must not be promised"
 
 
