@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmark_terminal import bench_terminal
 from report import Row, added_row, ratio_row, value_row
 from servers import Agent, BenchError, Peer, Reference, environment
 from tools import Tools, in_turn
@@ -239,4 +240,5 @@ BENCHMARKS = {
     "start": bench_start,
     "output": bench_output,
     "peer": bench_peer,
+    "terminal": bench_terminal,
 }

@@ -7,8 +7,12 @@ from statistics import median
 FORMATS = {
     "/s": lambda v: f"{v:,.0f}/s",
     "ms": lambda v: f"{v:.2f} ms",
+    "us": lambda v: f"{v:,.0f} us",
+    "MB/s": lambda v: f"{v:.1f} MB/s",
+    "ms/MB": lambda v: f"{v:.2f} ms/MB",
     "MB": lambda v: f"{v:.1f} MB",
     "kB": lambda v: f"{v:.0f} kB",
+    "": lambda v: f"{v:.0f}",
 }
 
 
@@ -61,7 +65,7 @@ def value_row(name, unit, values, at_most=None):
     """Something that has no reference but its bar."""
     spread = f"{min(values):.2f} .. {max(values):.2f}" if len(values) > 1 else ""
     return Row(name, _verdict(median(values), None, at_most), FORMATS[unit](median(values)),
-               spread=spread, bar=f"<= {at_most} {unit}" if at_most is not None else "",
+               spread=spread, bar=f"<= {at_most} {unit}".rstrip() if at_most is not None else "",
                samples={"unit": unit, "ours": values})
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -137,6 +138,28 @@ class Server:
                 continue  # a child that has just ended
             resident = [line for line in status.splitlines() if line.startswith("VmRSS:")]
             total += int(resident[0].split()[1]) * 1.024 if resident else 0
+        return total
+
+    def own_kb(self):
+        """Resident memory of the server's process alone."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        resident = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(resident[0].split()[1]) * 1.024
+
+    def own_cpu_ms(self):
+        """Processor time of the server's process alone, all of its threads."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
+
+    def n_descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def n_children(self):
+        """Its direct children, those included that have ended but were not waited for."""
+        total = 0
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with suppress(FileNotFoundError):  # a thread that has just ended
+                total += len((task / "children").read_text().split())
         return total
 
     def request(self, method, path, body=None):

@@ -4,6 +4,7 @@
 import json
 import os
 import subprocess
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from servers import BenchError, environment
@@ -13,6 +14,8 @@ HELPERS = {
     "reference_server": (["reference_server.c"], []),
     "spawn_floor": (["spawn_floor.c", "samples.c"], ["-luv"]),
     "load": (["load.c", "samples.c"], []),
+    "ws_load": (["ws_load.c", "ws_client.c", "samples.c"], []),
+    "reference_pty": (["reference_pty.c"], ["-lutil", "-lpthread"]),
 }
 LIMIT_S = 60  # for one measurement; each takes a few seconds
 
@@ -54,6 +57,56 @@ class Tools:
             argv += ["-e", expect]
         return json.loads(self._run([*argv, file]))
 
+    def ws(self, terminals, mode, paths, count, gap_ms=None, prompt=False):
+        """The figures of ws_load in a mode that has no stages; @terminals is of terminals.py."""
+        return json.loads(self._run(self._ws_argv(terminals, mode, paths, count, gap_ms=gap_ms,
+                                                  prompt=prompt)))
+
+    @contextmanager
+    def ws_stages(self, terminals, mode, paths, count, stall_s=None, prompt=False):
+        """Runs ws_load in a mode that has; yields a function that returns the next one's figures.
+
+        ws_load stays where it is until that is called again, or the block ends.
+        """
+        argv = self._ws_argv(terminals, mode, paths, count, stall_s=stall_s, prompt=prompt)
+        client = subprocess.Popen(argv, env=environment(), stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        is_first = True
+
+        def next_stage():
+            nonlocal is_first
+            if not is_first:
+                client.stdin.write("\n")
+                client.stdin.flush()
+            is_first = False
+            line = client.stdout.readline()
+            if not line:
+                raise BenchError(f"{terminals.name}, {mode}: {client.stderr.read().strip()[:500]}")
+            return json.loads(line)
+
+        try:
+            yield next_stage
+            client.stdin.close()
+            if client.wait(LIMIT_S) != 0:
+                raise BenchError(f"{terminals.name}, {mode}: {client.stderr.read().strip()[:500]}")
+        finally:
+            if client.poll() is None:
+                client.kill()
+                client.wait()
+            for pipe in (client.stdin, client.stdout, client.stderr):
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    def _ws_argv(self, terminals, mode, paths, count, gap_ms=None, stall_s=None, prompt=False):
+        argv = [self.directory / "ws_load", "-m", mode, "-P", terminals.protocol,
+                "-p", terminals.server.port, "-n", count, "-t", LIMIT_S + (stall_s or 0)]
+        for option, value in (("-a", terminals.server.token), ("-g", gap_ms), ("-s", stall_s)):
+            if value is not None:
+                argv += [option, value]
+        if prompt:
+            argv.append("-w")
+        return [str(a) for a in (*argv, *paths)]
+
     def floor(self, argv, count, cwd=None):
         """The figures of @count bare spawns of @argv."""
         return json.loads(self._run([self.directory / "spawn_floor", count, LIMIT_S, *argv], cwd))
@@ -73,15 +126,17 @@ class Tools:
         return done.stdout
 
 
-def in_turn(rounds, ours, reference):
-    """Measures both sides in turn and returns their results as two lists.
+def in_turn(rounds, *sides):
+    """Measures all sides in turn and returns their results as lists.
 
-    One round of each is not counted (caches, first allocations); then the order changes with every
+    One round of each is not counted (caches, first allocations); then another one begins with every
     round, so that a drift of the machine's speed is shared.
     """
-    ours(), reference()
-    results = [], []
+    for side in sides:
+        side()
+    results = tuple([] for _ in sides)
     for i in range(rounds):
-        for side in (0, 1) if i % 2 == 0 else (1, 0):
-            results[side].append((ours, reference)[side]())
+        for k in range(len(sides)):
+            side = (i + k) % len(sides)
+            results[side].append(sides[side]())
     return results
