@@ -91,6 +91,7 @@ static struct server_options server_options_from(const struct config *c)
                 .body_timeout_ms = c->body_timeout_ms,
                 .idle_timeout_ms = c->idle_timeout_ms,
                 .heartbeat_ms = c->heartbeat_ms,
+                .idempotency_ttl_ms = c->idempotency_ttl_ms,
                 .public_info = c->public_info,
                 .cors_origins = c->cors_origins,
         };

@@ -64,6 +64,8 @@ struct config {
         uint64_t max_memory;     /* per execution; 0 = no limit */
         uint64_t max_tasks;      /* per execution; 0 = no limit */
         int cgroup;              /* enum cgroup_mode */
+
+        uint64_t idempotency_ttl_ms;
 };
 
 /* Fills *ret from all sources. @argv are the arguments after the sub-command. Unknown options, unparsable

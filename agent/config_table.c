@@ -150,6 +150,10 @@ const struct option_row option_table[] = {
           .help = "Processes and threads of one execution; 0 for no limit." },
         { "cgroup", OPTION_ENUM, AT(cgroup), "auto", .names = cgroup_names, .metavar = "MODE",
           .help = "Track executions by control groups where possible (auto), or never (off)." },
+
+        { "idempotency-ttl", OPTION_DURATION, AT(idempotency_ttl_ms), "10m", .max = 24 * HOUR,
+          .flags = OPTION_RELOAD, .group = "Repeats", .metavar = "TIME",
+          .help = "How long the answer to a request with an Idempotency-Key is kept for repeats of it." },
         { 0 }
 };
 /* clang-format on */

@@ -20,6 +20,15 @@
         (64 * KIB)            /* in one request body: a tree costs far more memory than its text */
 #define LIMIT_JSON_DEPTH   64 /* nesting of request bodies */
 #define LIMIT_REPLY_INLINE (64 * KIB) /* larger documents are encoded while they are sent */
+#define LIMIT_STREAM_QUEUE (1 * MIB)  /* of a streamed answer, what its client has not taken */
+
+/* Requests with an Idempotency-Key */
+#define LIMIT_IDEMPOTENCY_KEY     255  /* characters */
+#define LIMIT_IDEMPOTENCY_ENTRIES 4096 /* that run, or whose answer is kept */
+#define LIMIT_IDEMPOTENCY_WAITERS 32   /* requests that wait for the answer to one that runs */
+#define LIMIT_IDEMPOTENCY_ANSWER  (4 * MIB)
+#define LIMIT_IDEMPOTENCY_TOTAL   (32 * MIB) /* of all answers that are kept */
+#define LIMIT_IDEMPOTENCY_FACTS   (4 * KIB)  /* that are kept of an answer that is larger */
 
 /* Tokens */
 #define LIMIT_TOKEN_BYTES  (8 * KIB)
@@ -49,6 +58,13 @@
 #define LIMIT_STAGING_INLINE (64 * KIB)   /* larger code and input are written off the loop */
 #define LIMIT_READ_SLICE     (256 * KIB) /* bytes read from one pipe before others get their turn */
 #define LIMIT_INPUT_QUEUE    (4 * MIB)   /* input that a program has not read yet */
+
+/* The system's processes */
+#define LIMIT_SYSTEM_PROCESSES 8192      /* that are looked at */
+#define LIMIT_PROCESS_COMMAND  (1 * KIB) /* of a command line, in the list */
+#define LIMIT_PROCESS_LISTING \
+        (4 * MIB)                 /* text of one list; it ends with the row that reaches this */
+#define LIMIT_PROCESS_LISTINGS 32 /* requests that wait for the next look */
 
 /* Streams */
 #define LIMIT_STREAM_BUFFER (1 * MIB) /* with more for the client to take, the program waits */

@@ -118,7 +118,8 @@ void connection_cut_idle(struct list *all)
         list_for_each(pos, all) {
                 struct connection *c = list_entry(pos, struct connection, link);
 
-                if (!c->request)
+                /* What has not arrived yet would only be refused. */
+                if (!c->request || c->request->state == REQUEST_HEADERS)
                         connection_cut(c);
         }
 }

@@ -48,5 +48,5 @@ void connection_expect(struct connection *c, uint64_t timeout_ms);
 void connection_cut(struct connection *c);
 /* Cuts those of @all whose deadline has passed; returns how many. */
 unsigned connection_cut_expired(struct list *all);
-/* Cuts those without a request. */
+/* Cuts those without a request, or with one whose headers have not arrived. */
 void connection_cut_idle(struct list *all);

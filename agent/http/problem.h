@@ -5,29 +5,31 @@
 
 #include <jansson.h>
 
-#define PROBLEMS(X)                                              \
-        X(INVALID_JSON, 400, "INVALID_JSON")                     \
-        X(INVALID_REQUEST, 400, "INVALID_REQUEST")               \
-        X(MISSING_PARAMETER, 400, "MISSING_PARAMETER")           \
-        X(INVALID_PATH, 400, "INVALID_PATH")                     \
-        X(WORKDIR_NOT_FOUND, 400, "WORKDIR_NOT_FOUND")           \
-        X(RUNTIME_NOT_AVAILABLE, 400, "RUNTIME_NOT_AVAILABLE")   \
-        X(COMMAND_NOT_FOUND, 400, "COMMAND_NOT_FOUND")           \
-        X(COMMAND_NOT_EXECUTABLE, 400, "COMMAND_NOT_EXECUTABLE") \
-        X(UNAUTHENTICATED, 401, "AUTHENTICATION_REQUIRED")       \
-        X(INVALID_TOKEN, 401, "INVALID_TOKEN")                   \
-        X(TOKEN_EXPIRED, 401, "TOKEN_EXPIRED")                   \
-        X(ORIGIN_NOT_ALLOWED, 403, "ORIGIN_NOT_ALLOWED")         \
-        X(NOT_FOUND, 404, "NOT_FOUND")                           \
-        X(TERMINAL_NOT_FOUND, 404, "TERMINAL_NOT_FOUND")         \
-        X(METHOD_NOT_ALLOWED, 405, "METHOD_NOT_ALLOWED")         \
-        X(TOO_LARGE, 413, "PAYLOAD_TOO_LARGE")                   \
-        X(URI_TOO_LONG, 414, "URI_TOO_LONG")                     \
-        X(UPGRADE_REQUIRED, 426, "UPGRADE_REQUIRED")             \
-        X(HEADERS_TOO_LARGE, 431, "HEADERS_TOO_LARGE")           \
-        X(LIMIT_REACHED, 429, "RATE_LIMIT_EXCEEDED")             \
-        X(INTERNAL, 500, "INTERNAL_ERROR")                       \
-        X(HTTP_VERSION, 505, "HTTP_VERSION_NOT_SUPPORTED")       \
+#define PROBLEMS(X)                                                   \
+        X(INVALID_JSON, 400, "INVALID_JSON")                          \
+        X(INVALID_REQUEST, 400, "INVALID_REQUEST")                    \
+        X(MISSING_PARAMETER, 400, "MISSING_PARAMETER")                \
+        X(INVALID_PATH, 400, "INVALID_PATH")                          \
+        X(WORKDIR_NOT_FOUND, 400, "WORKDIR_NOT_FOUND")                \
+        X(RUNTIME_NOT_AVAILABLE, 400, "RUNTIME_NOT_AVAILABLE")        \
+        X(COMMAND_NOT_FOUND, 400, "COMMAND_NOT_FOUND")                \
+        X(COMMAND_NOT_EXECUTABLE, 400, "COMMAND_NOT_EXECUTABLE")      \
+        X(UNAUTHENTICATED, 401, "AUTHENTICATION_REQUIRED")            \
+        X(INVALID_TOKEN, 401, "INVALID_TOKEN")                        \
+        X(TOKEN_EXPIRED, 401, "TOKEN_EXPIRED")                        \
+        X(ORIGIN_NOT_ALLOWED, 403, "ORIGIN_NOT_ALLOWED")              \
+        X(NOT_FOUND, 404, "NOT_FOUND")                                \
+        X(TERMINAL_NOT_FOUND, 404, "TERMINAL_NOT_FOUND")              \
+        X(METHOD_NOT_ALLOWED, 405, "METHOD_NOT_ALLOWED")              \
+        X(IDEMPOTENCY_TOO_LARGE, 409, "IDEMPOTENCY_RESULT_TOO_LARGE") \
+        X(TOO_LARGE, 413, "PAYLOAD_TOO_LARGE")                        \
+        X(URI_TOO_LONG, 414, "URI_TOO_LONG")                          \
+        X(IDEMPOTENCY_REUSED, 422, "IDEMPOTENCY_KEY_REUSED")          \
+        X(UPGRADE_REQUIRED, 426, "UPGRADE_REQUIRED")                  \
+        X(HEADERS_TOO_LARGE, 431, "HEADERS_TOO_LARGE")                \
+        X(LIMIT_REACHED, 429, "RATE_LIMIT_EXCEEDED")                  \
+        X(INTERNAL, 500, "INTERNAL_ERROR")                            \
+        X(HTTP_VERSION, 505, "HTTP_VERSION_NOT_SUPPORTED")            \
         X(UNAVAILABLE, 503, "SERVICE_UNAVAILABLE")
 
 enum problem {

@@ -15,8 +15,33 @@
 
 #define TYPE_JSON "application/json"
 
+struct reply_bytes {
+        unsigned refs;
+        char *data;
+};
+
+/* See the header. */
+struct reply_bytes *reply_bytes_ref(struct reply_bytes *b)
+{
+        b->refs++;
+        return b;
+}
+
+/* See the header. */
+struct reply_bytes *reply_bytes_unref(struct reply_bytes *b)
+{
+        if (b && --b->refs == 0) {
+                free(b->data);
+                free(b);
+        }
+        return NULL;
+}
+
 static void drop_payload(struct reply *r)
 {
+        if (r->shared)
+                r->data = NULL;
+        r->shared = reply_bytes_unref(r->shared);
         r->data = mem_free(r->data);
         r->size = 0;
         r->position = 0;
@@ -38,6 +63,13 @@ void reply_add_header(struct reply *r, const char *name, const char *value)
         assert(r->n_headers < REPLY_MAX_HEADERS);
         r->headers[r->n_headers].name = name;
         r->headers[r->n_headers++].value = xstrdup(value);
+}
+
+/* See the header. */
+void reply_add_headers(struct reply *r, const struct reply *from)
+{
+        for (unsigned i = 0; i < from->n_headers; i++)
+                reply_add_header(r, from->headers[i].name, from->headers[i].value);
 }
 
 /* Sets @size bytes at @data (from malloc; takes them) as the body. */
@@ -103,17 +135,36 @@ void reply_set_document(struct reply *r, unsigned status, struct document *body)
         r->document = body;
 }
 
+/* See the header; takes @head and @body. */
+void reply_set_begun_document(struct reply *r, unsigned status, char *head, size_t size,
+                              struct document *body)
+{
+        reply_set_bytes(r, status, TYPE_JSON, head, size);
+        r->document = body;
+}
+
+/* See the header. */
+void reply_share(struct reply *from, struct reply *to)
+{
+        assert(from->is_set && !from->document);
+        if (!from->shared) {
+                from->shared = xnew(struct reply_bytes);
+                from->shared->refs = 1;
+                from->shared->data = from->data;
+        }
+        reply_set_bytes(to, from->status, from->type, from->data, from->size);
+        to->shared = reply_bytes_ref(from->shared);
+        reply_add_headers(to, from);
+}
+
 /* See the header. */
 size_t reply_read(struct reply *r, char *dst, size_t size)
 {
-        size_t n;
+        size_t n = MIN(size, r->size - r->position);
 
-        if (r->document)
-                return document_read(r->document, dst, size);
-
-        n = MIN(size, r->size - r->position);
-        if (n > 0)
-                memcpy(dst, r->data + r->position, n);
+        if (n == 0)
+                return r->document ? document_read(r->document, dst, size) : 0;
+        memcpy(dst, r->data + r->position, n);
         r->position += n;
         return n;
 }

@@ -19,8 +19,10 @@
 #include "agent/base/id.h"
 #include "agent/base/log.h"
 #include "agent/http/connection.h"
+#include "agent/http/idempotency_request.h"
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
+#include "agent/http/stream_private.h"
 #include "agent/http/upgrade_private.h"
 #include "agent/metrics.h"
 
@@ -72,6 +74,7 @@ struct request *request_new(struct server *s, struct MHD_Connection *conn,
         req->is_target_bad = memmem(raw_target, path_size, "%00", 3) != NULL;
         (void)id_new(req->id, "req_");
         buf_init(&req->body, 0);
+        list_init(&req->waiter);
         server_add_request(s, &req->link);
         return req;
 }
@@ -80,6 +83,7 @@ static void request_free(struct request *req)
 {
         assert(req->state == REQUEST_DONE);
 
+        idempotency_abandon(req);
         server_remove_request(req->server, &req->link);
         reply_done(&req->reply);
         buf_done(&req->body);
@@ -139,7 +143,10 @@ static void run_cancel_hook(struct request *req)
 void request_gone(struct request *req)
 {
         if (req->state != REQUEST_RUNNING && req->state != REQUEST_BODY) {
-                /* The answer is on its way; MHD will find out about the socket itself. */
+                /* The answer is on its way; MHD will find out about the socket itself. It does not when there is
+                 * nothing to send, and of a stream nothing may come for ever. */
+                if (req->stream)
+                        stream_lose(req->stream);
                 request_wake(req);
                 return;
         }
@@ -147,7 +154,17 @@ void request_gone(struct request *req)
         server_environment(req->server)->metrics->hangups++;
         request_set_state(req, REQUEST_GONE);
         request_wake(req);
-        run_cancel_hook(req);
+        if (!req->claim)
+                run_cancel_hook(req);
+        request_unref(req);
+}
+
+/* See request_private.h. */
+void request_cancel(struct request *req)
+{
+        request_ref(req);
+        request_gone(req);
+        run_cancel_hook(req); /* after its answer there is none */
         request_unref(req);
 }
 
@@ -189,6 +206,7 @@ void request_completed(struct request *req)
         });
 
         upgrade_forget(req);
+        req->stream = stream_close(req->stream);
         request_set_state(req, REQUEST_DONE);
         req->conn = NULL;
         req->connection = NULL;

@@ -32,7 +32,8 @@ const struct route *request_route(const struct request *req);
 const char *request_header(const struct request *req, const char *name);
 
 /* @fn(@arg) is called at most once: when the client leaves, or the agent shuts down, before the answer. It must
- * make the operation end soon; an answer given after it is swallowed. */
+ * make the operation end soon; an answer given after it is swallowed. When the request has an Idempotency-Key (see
+ * ROUTE_IDEMPOTENT) the client may leave without it: it may come back for the answer. */
 void request_on_cancel(struct request *req, void (*fn)(void *arg), void *arg);
 
 /* The answer: exactly one of these, once. All return 0, so that a handler can `return request_fail(…)`. After the

@@ -12,12 +12,15 @@
 #include "agent/base/buf.h"
 #include "agent/base/limits.h"
 #include "agent/base/list.h"
+#include "agent/http/idempotency.h"
 #include "agent/http/reply.h"
 #include "agent/http/request.h"
 #include "agent/http/router.h"
 
 struct connection;
+struct idempotency_entry;
 struct server;
+struct stream;
 struct upgrade_ops;
 
 enum request_state {
@@ -57,11 +60,18 @@ struct request {
         json_t *json;
         void *args;
 
+        const char *idempotency_key; /* in the headers, so as long as conn; NULL: none */
+        uint8_t body_digest[IDEMPOTENCY_DIGEST]; /* with a key */
+        struct idempotency_entry *claim;   /* its answer is wanted even when the client has left */
+        struct idempotency_entry *awaited; /* whose answer will be the answer */
+        struct list waiter;                /* awaited's; holds a reference */
+
         bool is_suspended;
         void (*cancel)(void *arg);
         void *cancel_arg;
 
         struct reply reply;
+        bool is_answered;         /* the answer has been given, but is being encoded */
         unsigned refused_status;  /* of an answer that went past MHD; 0: none did */
         bool is_queued;           /* a response was given to the HTTP library */
         uint64_t heartbeat_at_ms; /* next white space; 0: none planned */
@@ -71,6 +81,8 @@ struct request {
 
         const struct upgrade_ops *upgrade; /* owed one of its calls; NULL: none */
         void *upgrade_arg;
+
+        struct stream *stream; /* the answer's body comes from there; NULL: it is in reply */
 };
 
 /* request.c */
@@ -81,8 +93,10 @@ void request_set_state(struct request *req, enum request_state state);
  * this connection. */
 void request_suspend(struct request *req);
 void request_wake(struct request *req);
-/* The client has left, or must be treated so. */
+/* The client has left, or must be treated so. What others may come back for goes on. */
 void request_gone(struct request *req);
+/* The agent stops: that goes on no longer either. */
+void request_cancel(struct request *req);
 /* MHD has reported the end of the request: drops its reference. */
 void request_completed(struct request *req);
 
@@ -91,13 +105,17 @@ void request_completed(struct request *req);
 void request_begin(struct request *req, const char *method, const char *path, const char *version);
 /* Takes a piece of the body. False: too much even to throw away; the connection must be closed. */
 bool request_feed(struct request *req, const char *data, size_t size);
-/* The body is complete: parse, decode, call the handler. */
-void request_dispatch(struct request *req);
 /* Whether a refused request's body is small enough to be read, so that the connection survives. */
 bool request_can_drain(const struct request *req);
 
+/* dispatch.c */
+/* The body is complete: parse, decode, call the handler. */
+void request_dispatch(struct request *req);
+
 /* response.c */
+/* The answer is in req->reply. */
+void request_accept_reply(struct request *req);
 /* Queues what is known to MHD: the answer, or its header when the answer is still owed. */
 enum MHD_Result request_queue_response(struct request *req);
-/* The next white space is due. */
+/* The next sign of life is due: white space, or what a stream has for it. */
 void request_heartbeat(struct request *req, uint64_t now_ms);

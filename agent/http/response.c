@@ -3,8 +3,9 @@
 /* From an answer to bytes on the connection.
  *
  * An answer that is ready and small is handed over as a buffer. One that is large (a document) or not there yet (a
- * quiet execution whose header must go out before a proxy loses patience) is pulled by MHD through on_read; while
- * there is nothing to send the connection is suspended, with its hang-up watch, as at any other wait. */
+ * quiet execution whose header must go out before a proxy loses patience), or that comes bit by bit (stream.c), is
+ * pulled by MHD through on_read; while there is nothing to send the connection is suspended, with its hang-up watch, as
+ * at any other wait. */
 
 #include "agent/http/request_private.h"
 
@@ -15,10 +16,13 @@
 
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
+#include "agent/base/str.h"
 #include "agent/http/connection.h"
+#include "agent/http/idempotency_request.h"
 #include "agent/http/refusal.h"
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
+#include "agent/http/stream_private.h"
 #include "agent/http/upgrade.h"
 #include "agent/http/upgrade_private.h"
 #include "agent/json/document.h"
@@ -30,6 +34,15 @@ static bool is_ready(const struct request *req)
         return req->state == REQUEST_REPLYING;
 }
 
+static ssize_t read_stream(struct request *req, char *dst, size_t size)
+{
+        ssize_t n = stream_read(req->stream, dst, size);
+
+        if (n > 0)
+                req->sent += (size_t)n;
+        return n;
+}
+
 static ssize_t on_read(void *cls, uint64_t position, char *dst, size_t size)
 {
         struct request *req = cls;
@@ -38,6 +51,8 @@ static ssize_t on_read(void *cls, uint64_t position, char *dst, size_t size)
         (void)position;
         if (req->state == REQUEST_GONE)
                 return MHD_CONTENT_READER_END_WITH_ERROR;
+        if (req->stream)
+                return read_stream(req, dst, size);
         if (req->spaces > 0) {
                 n = MIN((size_t)req->spaces, size);
                 memset(dst, ' ', n);
@@ -61,19 +76,41 @@ static void on_reader_freed(void *cls)
         request_unref(req);
 }
 
+/* Of an answer that MHD pulls nobody knows the size. */
+static struct MHD_Response *make_pulled_response(struct request *req)
+{
+        struct MHD_Response *response;
+
+        response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READ_BLOCK, on_read,
+                                                     request_ref(req), on_reader_freed);
+        /* MHD 0.9.75 sends the mark behind the last chunk to HEAD as well, which would become the beginning of the next
+         * answer. So there are no chunks, and there is no next answer. */
+        if (response && str_equal(req->method, MHD_HTTP_METHOD_HEAD))
+                MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+        return response;
+}
+
+static void on_bytes_sent(void *cls)
+{
+        reply_bytes_unref(cls);
+}
+
 static struct MHD_Response *make_response(struct request *req)
 {
         struct reply *reply = &req->reply;
 
         if (req->upgrade)
                 return upgrade_response(req);
-        if (is_ready(req) && !reply->document) {
+        if (is_ready(req) && !reply->document && !req->stream) {
                 req->sent = reply->size;
+                if (reply->shared)
+                        return MHD_create_response_from_buffer_with_free_callback_cls(
+                                reply->size, reply->data, on_bytes_sent,
+                                reply_bytes_ref(reply->shared));
                 return MHD_create_response_from_buffer(reply->size, STEAL(reply->data),
                                                        MHD_RESPMEM_MUST_FREE);
         }
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, READ_BLOCK, on_read,
-                                                 request_ref(req), on_reader_freed);
+        return make_pulled_response(req);
 }
 
 static void add_cors_headers(struct request *req, struct MHD_Response *response)
@@ -130,6 +167,8 @@ enum MHD_Result request_queue_response(struct request *req)
 /* See request_private.h. */
 void request_heartbeat(struct request *req, uint64_t now_ms)
 {
+        if (req->stream)
+                stream_heartbeat(req->stream, now_ms);
         if (req->state != REQUEST_RUNNING || req->heartbeat_at_ms == 0 ||
             req->heartbeat_at_ms > now_ms)
                 return;
@@ -138,20 +177,35 @@ void request_heartbeat(struct request *req, uint64_t now_ms)
         request_wake(req);
 }
 
-/* An answer was stored: from here on it counts, and MHD is told on its own turn (R7). */
+static bool has_client(const struct request *req)
+{
+        return req->state != REQUEST_GONE && req->state != REQUEST_DONE;
+}
+
+/* See request_private.h. From here on the answer counts, and MHD is told on its own turn (R7). */
+void request_accept_reply(struct request *req)
+{
+        req->cancel = NULL;
+        if (req->claim)
+                idempotency_settle(req);
+        if (!has_client(req))
+                return;
+        request_set_state(req, REQUEST_REPLYING);
+        request_wake(req);
+}
+
 static int accept_reply(struct request *req)
 {
-        request_set_state(req, REQUEST_REPLYING);
-        req->cancel = NULL;
-        request_wake(req);
+        request_accept_reply(req);
         return 0;
 }
 
-/* True while an answer is wanted. A second answer is a bug (R4). */
+/* True while an answer is wanted: by the client, or by those who have sent the same request. A second answer is a bug
+ * (R4). */
 static bool wants_reply(const struct request *req)
 {
-        assert(req->state != REQUEST_REPLYING);
-        return req->state != REQUEST_GONE && req->state != REQUEST_DONE;
+        assert(req->state != REQUEST_REPLYING && !req->is_answered);
+        return has_client(req) || req->claim;
 }
 
 /* See the header. */
@@ -172,6 +226,8 @@ int request_reply_document(struct request *req, unsigned status, struct document
                 document_free(body);
                 return 0;
         }
+        if (req->claim && document_text_size(body) > LIMIT_REPLY_INLINE)
+                return idempotency_settle_document(req, status, body);
         reply_set_document(&req->reply, status, body);
         return accept_reply(req);
 }
@@ -190,10 +246,31 @@ int request_reply_bytes(struct request *req, unsigned status, const char *type, 
         return accept_reply(req);
 }
 
+/* See stream.h. */
+struct stream *request_reply_stream(struct request *req, unsigned status, const char *type,
+                                    const struct stream_ops *ops, void *arg)
+{
+        assert(!(req->match.route->flags & (ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT)));
+        if (!wants_reply(req))
+                return NULL;
+        if (server_is_draining(req->server)) {
+                request_fail(req, PROBLEM_UNAVAILABLE, "the agent is shutting down");
+                return NULL;
+        }
+        request_set_header(req, "Cache-Control", "no-cache");
+        request_set_header(req, "X-Accel-Buffering", "no"); /* proxies like to collect answers */
+        req->reply.status = status;
+        req->reply.type = type;
+        req->stream = stream_new(req, ops, arg);
+        (void)accept_reply(req);
+        return req->stream;
+}
+
 /* See upgrade.h. */
 int request_reply_upgrade(struct request *req, const struct upgrade_ops *ops, void *arg)
 {
         assert(req->state == REQUEST_RUNNING || req->state == REQUEST_GONE);
+        assert(!(req->match.route->flags & ROUTE_IDEMPOTENT));
         req->upgrade = ops; /* after GONE it is dropped when the request is done */
         req->upgrade_arg = arg;
         if (!wants_reply(req))

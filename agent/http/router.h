@@ -28,6 +28,9 @@ enum {
                 1 << 0, /* may be silent for long: white space keeps the connection alive */
         ROUTE_UPGRADE =
                 1 << 1, /* a WebSocket: its handshake is checked before the handler is called */
+        ROUTE_IDEMPOTENT =
+                1
+                << 2, /* with an Idempotency-Key it is done once; all arguments are in path and body */
 };
 
 struct route {

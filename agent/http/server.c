@@ -29,9 +29,11 @@
 #include "agent/base/list.h"
 #include "agent/base/log.h"
 #include "agent/http/connection.h"
+#include "agent/http/idempotency.h"
 #include "agent/http/request_private.h"
 #include "agent/http/router.h"
 #include "agent/http/server_private.h"
+#include "agent/http/stream_private.h"
 #include "agent/loop/gate.h"
 #include "agent/metrics.h"
 
@@ -49,6 +51,7 @@ struct server {
         struct server_environment environment;
         struct server_options options;
         struct router *router;
+        struct idempotency *idempotency;
         struct MHD_Daemon *mhd;
         int listen_fd;
         bool is_due; /* MHD wants to run */
@@ -89,6 +92,12 @@ const struct server_environment *server_environment(const struct server *s)
 const struct router *server_router(const struct server *s)
 {
         return s->router;
+}
+
+/* What became of requests with an Idempotency-Key. */
+struct idempotency *server_idempotency(const struct server *s)
+{
+        return s->idempotency;
 }
 
 /* Whether server_drain was called. */
@@ -317,6 +326,7 @@ static void on_tick(uv_timer_t *tick)
         list_for_each_safe(pos, &s->requests) {
                 request_heartbeat(list_entry(pos, struct request, link), now);
         }
+        idempotency_expire(s->idempotency, now, s->options.idempotency_ttl_ms);
 }
 
 /* Often enough for the shortest of the times that it watches. */
@@ -360,6 +370,7 @@ static void on_gate_empty(struct gate *gate)
         void *arg = s->on_closed_arg;
 
         router_free(s->router);
+        idempotency_free(s->idempotency);
         free(s);
         if (on_closed)
                 on_closed(arg);
@@ -369,16 +380,11 @@ static void on_handle_closed(uv_handle_t *h)
 {
         struct server *s = h->data;
 
-        if (h == (uv_handle_t *)&s->poll)
-                gate_done(&s->gate, GATE_POLL);
-        else if (h == (uv_handle_t *)&s->timer)
-                gate_done(&s->gate, GATE_TIMER);
-        else if (h == (uv_handle_t *)&s->tick)
-                gate_done(&s->gate, GATE_TICK);
-        else if (h == (uv_handle_t *)&s->prepare)
-                gate_done(&s->gate, GATE_PREPARE);
-        else
-                gate_done(&s->gate, GATE_CHECK);
+        gate_done(&s->gate, h == (uv_handle_t *)&s->poll      ? GATE_POLL
+                            : h == (uv_handle_t *)&s->timer   ? GATE_TIMER
+                            : h == (uv_handle_t *)&s->tick    ? GATE_TICK
+                            : h == (uv_handle_t *)&s->prepare ? GATE_PREPARE
+                                                              : GATE_CHECK);
 }
 
 static int start_handles(struct server *s, struct error *err)
@@ -417,6 +423,7 @@ int server_new(const struct server_environment *e, const struct server_options *
         s->listen_fd = listen_fd;
         list_init(&s->connections);
         list_init(&s->requests);
+        s->idempotency = idempotency_new();
         gate_init(&s->gate, on_gate_empty);
 
         r = router_new(e->routes, e->n_routes, &s->router, err);
@@ -430,6 +437,7 @@ int server_new(const struct server_environment *e, const struct server_options *
                 else
                         fd_close(listen_fd);
                 router_free(s->router);
+                idempotency_free(s->idempotency);
                 free(s);
                 return r;
         }
@@ -453,12 +461,7 @@ void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg)
         s->on_idle_arg = arg;
         s->listen_fd = fd_close(MHD_quiesce_daemon(s->mhd));
         connection_cut_idle(&s->connections);
-        list_for_each(pos, &s->requests) { /* what has not arrived yet would only be refused */
-                struct request *req = list_entry(pos, struct request, link);
-
-                if (req->state == REQUEST_HEADERS)
-                        connection_cut(req->connection);
-        }
+        stream_end_all(&s->requests);
         server_wake(s);
 }
 
@@ -466,10 +469,7 @@ void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg)
 void server_cancel_requests(struct server *s)
 {
         list_for_each_safe(pos, &s->requests) {
-                struct request *req = list_entry(pos, struct request, link);
-
-                if (req->state == REQUEST_RUNNING || req->state == REQUEST_BODY)
-                        request_gone(req);
+                request_cancel(list_entry(pos, struct request, link));
         }
         /* What is still being sent, or still arriving, ends with its connection. */
         list_for_each(pos, &s->connections) {

@@ -24,6 +24,7 @@ struct server_options {
         uint64_t body_timeout_ms;
         uint64_t idle_timeout_ms; /* read at the start only */
         uint64_t heartbeat_ms;
+        uint64_t idempotency_ttl_ms; /* that answers to requests with an Idempotency-Key are kept */
         bool public_info;
         char *const *cors_origins; /* borrowed; NULL or empty: off */
 };
@@ -44,10 +45,10 @@ int server_new(const struct server_environment *e, const struct server_options *
 /* Options may change at run time. */
 void server_set_options(struct server *s, const struct server_options *o);
 
-/* Stops listening, closes idle connections and answers new requests with 503; calls @on_idle once there is no
- * request left. */
+/* Stops listening, closes idle connections, ends streams and answers new requests with 503; calls @on_idle once there
+ * is no request left. */
 void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg);
-/* Ends every request that still waits for its answer, as if the client had left. */
+/* Ends every request that still waits for its answer, or for clients that do not take it, as if the client had left. */
 void server_cancel_requests(struct server *s);
 /* Closes everything; only after on_idle was called. @on_closed is called when all handles are closed; the
  * server is freed right before. */

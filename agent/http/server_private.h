@@ -8,6 +8,7 @@
 
 #include "agent/base/list.h"
 
+struct idempotency;
 struct router;
 struct server;
 struct server_environment;
@@ -16,6 +17,7 @@ struct server_options;
 const struct server_options *server_options(const struct server *s);
 const struct server_environment *server_environment(const struct server *s);
 const struct router *server_router(const struct server *s);
+struct idempotency *server_idempotency(const struct server *s);
 bool server_is_draining(const struct server *s);
 void server_add_request(struct server *s, struct list *link);
 void server_remove_request(struct server *s, struct list *link);

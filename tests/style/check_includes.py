@@ -13,8 +13,8 @@ EVERYTHING = ("agent/", "handlers/", "proc/")
 
 FOR_HANDLERS = (
     BASE, "agent/http/request.h", "agent/http/problem.h", "agent/json/", "agent/ws/channel.h", "agent/ws/ws.h",
-    "agent/loop/timer.h", "agent/app.h", "agent/config.h", "agent/metrics.h", "proc/", "handlers/features.h",
-    "handlers/workdir.h",
+    "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/app.h", "agent/config.h",
+    "agent/metrics.h", "proc/", "handlers/features.h", "handlers/workdir.h",
 )  # fmt: skip
 
 # What the JWT check and the options consist of: modules of several files in the folder agent/.

@@ -14,6 +14,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/list.h"
 #include "agent/http/connection.h"
+#include "agent/http/request_private.h"
 
 struct fixture {
         struct list all;
@@ -81,12 +82,25 @@ static void test_idle(void **state)
 {
         struct fixture *f = *state;
 
-        f->c->request = (struct request *)f; /* never looked into */
+        struct request request = { .state = REQUEST_BODY };
+
+        f->c->request = &request;
         connection_cut_idle(&f->all);
         assert_false(peer_sees_end(f));
         f->c->request = NULL;
         connection_cut_idle(&f->all);
         assert_true(peer_sees_end(f));
+}
+
+static void test_idle_before_the_headers(void **state)
+{
+        struct fixture *f = *state;
+        struct request request = { .state = REQUEST_HEADERS };
+
+        f->c->request = &request;
+        connection_cut_idle(&f->all);
+        assert_true(peer_sees_end(f));
+        f->c->request = NULL;
 }
 
 int main(void)
@@ -95,6 +109,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_deadline, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_idle_before_the_headers, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
