@@ -2,7 +2,8 @@
 #pragma once
 
 /* Shared by supervisor.c, process.c (the life of one execution), process_stream.c (its output),
- * process_input.c (its input) and process_tree.c (what it started); nobody else looks inside. */
+ * process_input.c (its input) and process_tree.c (what it started), and by system_owners.c, which lists them all;
+ * nobody else looks inside. */
 
 #include <sys/resource.h>
 

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* A process may vanish between any two steps, and its number may go to another one. So each is opened once, as a
+ * directory, and everything is read through that: it either is of this process or fails.
+ *
+ * The user is the owner of that directory. For other files of /proc that is not so: those of processes that changed
+ * their user belong to root. */
+
+#include "proc/system_snapshot.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/clock.h"
+#include "agent/base/fd.h"
+#include "agent/base/limits.h"
+#include "agent/base/str.h"
+#include "proc/system_cpu.h"
+#include "proc/system_stat.h"
+
+#define STAT_SIZE 2048 /* 52 numbers and a name */
+#define MAX_USERS 256  /* whose names are looked up; others remain numbers */
+
+/* What is the same for all rows. */
+struct scan {
+        struct system_snapshot *snapshot;
+        struct system_cpu *cpu;
+        struct system_cpu_sample *samples; /* as many as rows */
+        int proc_fd;
+        uint64_t tick_us;
+        uint64_t page_size;
+        uint64_t memory;   /* bytes of the machine */
+        int64_t booted_ms; /* Unix time */
+        char stat[STAT_SIZE];
+        char command[LIMIT_PROCESS_COMMAND];
+};
+
+/* See the header. */
+int system_process_compare(const void *a, const void *b)
+{
+        const struct system_process *x = a, *y = b;
+
+        return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* See the header. */
+struct system_snapshot *system_snapshot_free(struct system_snapshot *s)
+{
+        if (!s)
+                return NULL;
+
+        for (size_t i = 0; i < s->n_users; i++)
+                free(s->users[i].name);
+        free(s->users);
+        free(s->processes);
+        buf_done(&s->texts);
+        system_owners_done(&s->owners);
+        free(s);
+        return NULL;
+}
+
+/* See the header. */
+const char *system_snapshot_text(const struct system_snapshot *s, const struct system_text *t)
+{
+        return t->size > 0 ? s->texts.data + t->offset : "";
+}
+
+/* Our own troubles; everything else is the process's. */
+static bool is_fatal(int r)
+{
+        return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+}
+
+static uint64_t boot_time_us(void)
+{
+        struct timespec ts;
+
+        (void)clock_gettime(CLOCK_BOOTTIME, &ts); /* cannot fail */
+        return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* To 10 ms: closer than the ticks there is nothing to know, and so times of start are the same in each look. */
+static int64_t booted_ms(void)
+{
+        struct timespec ts;
+        int64_t us;
+
+        (void)clock_gettime(CLOCK_REALTIME, &ts);
+        us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 - (int64_t)boot_time_us();
+        return (us + 5000) / 10000 * 10;
+}
+
+/* Reads @name below the directory @dir_fd, up to @size bytes. */
+static ssize_t read_file(int dir_fd, const char *name, char *dst, size_t size)
+{
+        CLEANUP(fd_close) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+        size_t n_read = 0;
+        ssize_t n = 1;
+
+        if (fd < 0)
+                return -errno;
+        while (n > 0 && n_read < size) {
+                n = read(fd, dst + n_read, size - n_read);
+                if (n < 0)
+                        return -errno;
+                n_read += (size_t)n;
+        }
+        return (ssize_t)n_read;
+}
+
+/* The user's name, or NULL. */
+static const char *find_user(struct system_snapshot *s, uid_t uid)
+{
+        char buffer[4 * KIB];
+        struct passwd pw, *found = NULL;
+
+        for (size_t i = s->n_users; i > 0; i--)
+                if (s->users[i - 1].uid == uid)
+                        return s->users[i - 1].name;
+        if (s->n_users == MAX_USERS)
+                return NULL;
+
+        if (getpwuid_r(uid, &pw, buffer, sizeof(buffer), &found) != 0)
+                found = NULL;
+        s->users = xrealloc_array(s->users, s->n_users + 1, sizeof(*s->users));
+        s->users[s->n_users] = (struct system_user){ uid, found ? xstrdup(pw.pw_name) : NULL };
+        return s->users[s->n_users++].name;
+}
+
+static int add_text(struct system_snapshot *s, const char *text, size_t size,
+                    struct system_text *ret)
+{
+        *ret = (struct system_text){ s->texts.size, size };
+        return buf_append(&s->texts, text, size);
+}
+
+static void account(struct scan *scan, struct system_process *p, const struct system_stat *stat)
+{
+        struct system_cpu_sample *sample;
+        uint64_t now_us = boot_time_us();
+
+        p->cpu_us = stat->cpu_ticks * scan->tick_us;
+        p->start_us = stat->start_ticks * scan->tick_us;
+        p->started_ms = scan->booted_ms + (int64_t)(p->start_us / 1000);
+        p->rss = stat->rss_pages * scan->page_size;
+        if (scan->memory > 0)
+                p->memory_percent = 100 * (double)p->rss / (double)scan->memory;
+
+        sample = &scan->samples[scan->snapshot->n];
+        *sample = (struct system_cpu_sample){
+                .pid = p->pid,
+                .start_us = p->start_us,
+                .cpu_us = p->cpu_us,
+                .taken_us = clock_now_us(),
+        };
+        p->cpu_percent = system_cpu_share(scan->cpu, sample,
+                                          now_us > p->start_us ? now_us - p->start_us : 0);
+}
+
+/* Adds the process @name ("1234") below /proc, if it is still there. */
+static int add_process(struct scan *scan, const char *name)
+{
+        CLEANUP(fd_close) int fd = openat(scan->proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        struct system_snapshot *s = scan->snapshot;
+        struct system_process p = { 0 };
+        struct system_stat stat;
+        struct stat st;
+        ssize_t n;
+        int r;
+
+        if (fd < 0)
+                return -errno;
+        n = read_file(fd, "stat", scan->stat, sizeof(scan->stat));
+        if (n < 0)
+                return (int)n;
+        r = system_stat_parse(scan->stat, (size_t)n, &stat);
+        if (r < 0)
+                return r;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+
+        p = (struct system_process){
+                .pid = stat.pid,
+                .parent = stat.parent,
+                .session = stat.session,
+                .uid = st.st_uid,
+                .user = find_user(s, st.st_uid),
+                .state = stat.state,
+                .threads = stat.threads,
+        };
+        account(scan, &p, &stat);
+        r = add_text(s, stat.name, stat.name_size, &p.name);
+        if (r < 0)
+                return r;
+        n = read_file(fd, "cmdline", scan->command, sizeof(scan->command));
+        if (n > 0) {
+                bool is_cut = (size_t)n == sizeof(scan->command);
+
+                r = add_text(s, scan->command,
+                             system_command_join(scan->command, (size_t)n, is_cut), &p.command);
+        } else if (is_fatal((int)n)) {
+                r = (int)n;
+        }
+        if (r < 0)
+                return r;
+        s->processes[s->n++] = p;
+        return 0;
+}
+
+static void make_room(struct scan *scan)
+{
+        struct system_snapshot *s = scan->snapshot;
+
+        if (s->n < s->capacity)
+                return;
+        s->capacity = MAX(2 * s->capacity, (size_t)256);
+        s->processes = xrealloc_array(s->processes, s->capacity, sizeof(*s->processes));
+        scan->samples = xrealloc_array(scan->samples, s->capacity, sizeof(*scan->samples));
+}
+
+static int add_all(struct scan *scan, DIR *dir)
+{
+        struct system_snapshot *s = scan->snapshot;
+        struct dirent *d;
+        int r;
+
+        while ((d = readdir(dir)) != NULL) {
+                uint64_t pid;
+
+                if (str_parse_u64(d->d_name, &pid) < 0 || pid == 0 || pid > INT32_MAX)
+                        continue;
+                if (s->n >= LIMIT_SYSTEM_PROCESSES) {
+                        /* Of those beyond it at least our own are wanted. */
+                        s->is_truncated = true;
+                        if (!system_owners_by_leader(&s->owners, (pid_t)pid))
+                                continue;
+                }
+                make_room(scan);
+                r = add_process(scan, d->d_name);
+                if (is_fatal(r))
+                        return r;
+        }
+        return 0;
+}
+
+static int compare_samples(const void *a, const void *b)
+{
+        const struct system_cpu_sample *x = a, *y = b;
+
+        return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+/* The kernel lists processes by number, but who promises? */
+static void sort(struct scan *scan)
+{
+        struct system_snapshot *s = scan->snapshot;
+
+        if (s->n == 0)
+                return;
+        qsort(s->processes, s->n, sizeof(*s->processes), system_process_compare);
+        qsort(scan->samples, s->n, sizeof(*scan->samples), compare_samples);
+}
+
+static void close_dir(DIR **dir)
+{
+        if (*dir)
+                (void)closedir(*dir);
+}
+
+/* See the header. */
+int system_snapshot_take(struct system_cpu *cpu, struct system_owners *owners,
+                         struct system_snapshot **ret, struct error *err)
+{
+        __attribute__((cleanup(close_dir))) DIR *dir = opendir("/proc");
+        CLEANUP(system_snapshot_free) struct system_snapshot *s = xnew(struct system_snapshot);
+        CLEANUP(mem_free) struct scan *scan = xnew(struct scan);
+        uint64_t now_us = clock_now_us(), reference_us;
+        int r;
+
+        buf_init(&s->texts, 0);
+        s->owners = *owners;
+        *owners = (struct system_owners){ 0 };
+        system_owners_sort(&s->owners);
+        if (!dir)
+                return error_set(err, -errno, "open /proc");
+
+        scan->snapshot = s;
+        scan->cpu = cpu;
+        scan->proc_fd = dirfd(dir);
+        scan->tick_us = 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
+        scan->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
+        scan->memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * scan->page_size;
+        scan->booted_ms = booted_ms();
+
+        reference_us = system_cpu_begin(cpu, now_us);
+        s->cpu_interval_us = reference_us > 0 ? now_us - reference_us : 0;
+        r = add_all(scan, dir);
+        if (r == 0) {
+                sort(scan);
+                system_cpu_end(cpu, scan->samples, s->n);
+                system_owners_mark(&s->owners, s->processes, s->n);
+        }
+        free(scan->samples);
+        if (r < 0)
+                return error_set(err, r, "read /proc");
+        *ret = STEAL(s);
+        return 0;
+}
