@@ -6,28 +6,20 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <nettle/base64.h>
 
 #include "agent/base/alloc.h"
 #include "agent/base/fd.h"
 #include "agent/base/limits.h"
+#include "agent/json/base64.h"
 #include "agent/loop/job.h"
 
 static int open_base64(const struct json_text *text)
 {
-        CLEANUP(mem_free) char *bytes = try_alloc(BASE64_DECODE_LENGTH(text->size) + 1);
-        struct base64_decode_ctx ctx;
-        size_t size = BASE64_DECODE_LENGTH(text->size);
+        CLEANUP(mem_free) char *bytes = NULL;
+        size_t size;
+        int r = base64_to_bytes(text->data, text->size, &bytes, &size);
 
-        if (!bytes)
-                return -ENOMEM;
-        base64_decode_init(&ctx);
-        if (!base64_decode_update(&ctx, &size, (uint8_t *)bytes, text->size, text->data) ||
-            !base64_decode_final(&ctx))
-                return -EINVAL;
-        return fd_memfd("stdin", bytes, size);
+        return r < 0 ? r : fd_memfd("stdin", bytes, size);
 }
 
 static int stage_input(struct staging *s)

@@ -37,7 +37,6 @@ ROWS = [
     ("agent/access_log", (BASE,), ()),
     # level 2
     ("proc/shim", (), ()),
-    ("proc/staging", (BASE, "agent/json/", "agent/loop/", "proc/"), ("nettle",)),
     ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson")),
     (
         "agent/http/",
