@@ -291,6 +291,12 @@ static int accept_stream(struct request *req, const struct channel_ops *ops)
         { "signal",  stream_signal_args, sizeof(struct stream_signal_args), stream_on_signal },                        \
         { "kill",    NULL,               0,                                 stream_on_kill },                          \
         { .name = NULL }
+
+#define STREAM_OPS(message_types)                                                                                      \
+        {                                                                                                              \
+                .types = (message_types), .on_refused = on_refused, .on_writable = on_writable,                        \
+                .on_shutdown = on_shutdown, .on_closed = on_closed,                                                    \
+        }
 /* clang-format on */
 
 /* Answers GET /execute/stream. */
@@ -301,13 +307,7 @@ int execute_stream_get(struct request *req)
                 { "run", execute_args, sizeof(struct execute_args), on_execute },
                 COMMON_MESSAGES,
         };
-        static const struct channel_ops ops = {
-                .types = types,
-                .on_refused = on_refused,
-                .on_writable = on_writable,
-                .on_shutdown = on_shutdown,
-                .on_closed = on_closed,
-        };
+        static const struct channel_ops ops = STREAM_OPS(types);
 
         return accept_stream(req, &ops);
 }
@@ -320,13 +320,7 @@ int commands_stream_get(struct request *req)
                 { "run", commands_args, sizeof(struct commands_args), on_run },
                 COMMON_MESSAGES,
         };
-        static const struct channel_ops ops = {
-                .types = types,
-                .on_refused = on_refused,
-                .on_writable = on_writable,
-                .on_shutdown = on_shutdown,
-                .on_closed = on_closed,
-        };
+        static const struct channel_ops ops = STREAM_OPS(types);
 
         return accept_stream(req, &ops);
 }
