@@ -10,6 +10,7 @@ from hopx_ai.errors import AgentError
 
 from lib import tokens
 from lib.control_plane import ControlPlane
+from lib.sdk import control_plane, fresh_token_cache  # noqa: F401 (fixtures)
 
 LANGUAGES = {
     "python": "print(6 * 7)",
@@ -24,27 +25,11 @@ def skip_if_absent(agent, language):
         pytest.skip(f"no {language}")
 
 
-@pytest.fixture(autouse=True)
-def fresh_token_cache():
-    """The client keeps tokens in a global, by sandbox id."""
-    from hopx_ai import _token_cache
-
-    _token_cache.clear_all_tokens()
-    yield
-    _token_cache.clear_all_tokens()
-
-
 @pytest.fixture
 def sandbox(agent):
     sandbox = Sandbox.debug(agent.url, tokens.token())
     yield sandbox
     sandbox._agent_client.close()
-
-
-@pytest.fixture
-def control_plane(agent):
-    with ControlPlane(agent.url) as plane:
-        yield plane
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import websockets
 import websockets.sync.client
-from hopx_ai import AsyncSandbox, Sandbox
+from hopx_ai import AsyncSandbox
 
 from lib import tokens
-from lib.control_plane import ControlPlane
+from lib.sdk import control_plane, fresh_token_cache, sandbox  # noqa: F401 (fixtures)
 from lib.waiting import time_factor, wait_until
 from lib.ws_raw import plain_home  # noqa: F401 (it is for all tests here)
 
@@ -22,31 +22,6 @@ SDK = Path(__file__).parents[1] / "node_modules" / "@hopx-ai" / "sdk"
 needs_javascript = pytest.mark.skipif(
     shutil.which("node") is None or not SDK.is_dir(), reason="no node, or no client: npm ci in tests/"
 )
-
-
-@pytest.fixture(autouse=True)
-def fresh_token_cache():
-    """The client keeps tokens in a global, by sandbox id."""
-    from hopx_ai import _token_cache
-
-    _token_cache.clear_all_tokens()
-    yield
-    _token_cache.clear_all_tokens()
-
-
-@pytest.fixture
-def control_plane(agent):
-    with ControlPlane(agent.url) as plane:
-        yield plane
-
-
-@pytest.fixture
-def sandbox(control_plane):
-    sandbox = Sandbox.connect("sandbox-1", api_key="key", base_url=control_plane.url)
-    yield sandbox
-    if sandbox._agent_client:
-        sandbox._agent_client.close()
-    sandbox._client.close()
 
 
 def output_of(messages):

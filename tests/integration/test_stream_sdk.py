@@ -2,41 +2,16 @@
 """Streams through the public clients."""
 
 import pytest
-from hopx_ai import AsyncSandbox, Sandbox
+from hopx_ai import AsyncSandbox
 from test_js_sdk import Client
 from test_js_sdk import pytestmark as needs_js_sdk
 
-from lib.control_plane import ControlPlane
+from lib.sdk import control_plane, fresh_token_cache, sandbox  # noqa: F401 (fixtures)
 
 FRAMES = 200
 # Slower than the shortest interval between two frames, so that each line is one.
 LINES = f"import time\nfor i in range({FRAMES}):\n  print(f'line {{i}}')\n  time.sleep(0.008)"
 EXPECTED = "".join(f"line {i}\n" for i in range(FRAMES))
-
-
-@pytest.fixture(autouse=True)
-def fresh_token_cache():
-    """The client keeps tokens in a global, by sandbox id."""
-    from hopx_ai import _token_cache
-
-    _token_cache.clear_all_tokens()
-    yield
-    _token_cache.clear_all_tokens()
-
-
-@pytest.fixture
-def control_plane(agent):
-    with ControlPlane(agent.url) as plane:
-        yield plane
-
-
-@pytest.fixture
-def sandbox(control_plane):
-    sandbox = Sandbox.connect("sandbox-1", api_key="key", base_url=control_plane.url)
-    yield sandbox
-    if sandbox._agent_client:
-        sandbox._agent_client.close()
-    sandbox._client.close()
 
 
 @pytest.fixture
