@@ -13,7 +13,6 @@
 #define SECOND ((uint64_t)1000)
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
-#define TIB    (1024 * (uint64_t)GIB)
 
 static const char *const log_level_names[] = { "error", "warning", "info", "debug", NULL };
 static const char *const output_keep_names[] = { "head-tail", "head", NULL };

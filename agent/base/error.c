@@ -19,18 +19,10 @@
 /* Repairs @s in place: cut between characters, no control characters, nothing that is not UTF-8. */
 static void make_line(char *s)
 {
-        size_t size = utf8_complete_prefix(s, strlen(s));
-        bool valid = utf8_is_valid(s, size);
-
-        s[size] = '\0';
-        for (size_t i = 0; i < size; i++) {
-                unsigned char c = (unsigned char)s[i];
-
-                if (c < 0x20 || c == 0x7f)
-                        s[i] = ' ';
-                else if (c >= 0x80 && !valid)
-                        s[i] = '?';
-        }
+        utf8_repair(s);
+        for (; *s; s++)
+                if ((unsigned char)*s < 0x20 || *s == 0x7f)
+                        *s = ' ';
 }
 
 /* Adds @s behind the first @used characters, as far as it fits. */

@@ -4,6 +4,8 @@
 /* Every hard limit in one place. What an operator may want to change is an option instead
  * (agent/config_table.c); what stands here protects the agent from its clients whatever the options say. */
 
+#include <stdint.h>
+
 #include "agent/base/macros.h"
 
 /* HTTP */
@@ -65,6 +67,37 @@
 #define LIMIT_PROCESS_LISTING \
         (4 * MIB)                 /* text of one list; it ends with the row that reaches this */
 #define LIMIT_PROCESS_LISTINGS 32 /* requests that wait for the next look */
+
+/* Background jobs */
+#define LIMIT_JOB_NAME      256
+#define LIMIT_JOB_LABEL     (1 * KIB)  /* of a command, in the list */
+#define LIMIT_JOB_FACTS     (64 * KIB) /* job.json and callback.json */
+#define LIMIT_JOB_PROGRAM   (64 * MIB) /* program.json: what max-body lets in, escaped */
+#define LIMIT_JOB_PAGE      1000       /* of one list */
+#define LIMIT_JOB_LISTINGS  32         /* lists that are being written */
+#define LIMIT_JOB_READ      (8 * MIB)  /* of output in one answer */
+#define LIMIT_JOB_HELD      (64 * MIB) /* of all such answers that are being read or sent */
+#define LIMIT_JOB_TAIL      (64 * KIB) /* of each stream, on the process object */
+#define LIMIT_JOB_CALLBACK  (4 * MIB)  /* of each stream, in a callback */
+#define LIMIT_JOB_FOLLOWERS 256        /* that read the output of all jobs live */
+
+/* Webhooks */
+#define LIMIT_WEBHOOK_ID            64 /* characters of a delivery's id */
+#define LIMIT_WEBHOOK_URL           (4 * KIB)
+#define LIMIT_WEBHOOK_HEADERS       64
+#define LIMIT_WEBHOOK_HEADER_NAME   256
+#define LIMIT_WEBHOOK_HEADER_BYTES  (16 * KIB) /* of all names and values together */
+#define LIMIT_WEBHOOK_SECRET        (4 * KIB)
+#define LIMIT_WEBHOOK_BODY          (32 * MIB)
+#define LIMIT_WEBHOOK_JOURNAL       (1 * GIB)  /* bodies of all that are queued, on the disk */
+#define LIMIT_WEBHOOK_SENDING_BYTES (64 * MIB) /* bodies of all that are being sent, in memory */
+#define LIMIT_WEBHOOK_ANSWER \
+        (64 * KIB) /* of a receiver's headers, and of its body, that are read */
+#define LIMIT_WEBHOOK_RETRY_AFTER_MS (3600 * (uint64_t)1000)
+#define LIMIT_WEBHOOK_HEAD           (128 * KIB) /* first line of a file of the journal */
+#define LIMIT_WEBHOOK_NOTES          (256 * KIB) /* and what is behind its body */
+#define LIMIT_WEBHOOK_FILES          16384       /* that are looked at when the agent starts */
+#define LIMIT_WEBHOOK_DAMAGED        16          /* damaged files that are kept */
 
 /* Streams */
 #define LIMIT_STREAM_BUFFER (1 * MIB) /* with more for the client to take, the program waits */

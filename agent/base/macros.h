@@ -58,3 +58,4 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
+#define TIB (1024 * (uint64_t)GIB)

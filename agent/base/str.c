@@ -71,9 +71,9 @@ int str_parse_u64(const char *s, uint64_t *ret)
 int str_parse_size(const char *s, uint64_t *ret)
 {
         static const struct unit units[] = {
-                { "", 1 },      { "B", 1 },    { "K", KIB },   { "KB", KIB },
-                { "KiB", KIB }, { "M", MIB },  { "MB", MIB },  { "MiB", MIB },
-                { "G", GIB },   { "GB", GIB }, { "GiB", GIB },
+                { "", 1 },      { "B", 1 },    { "K", KIB },   { "KB", KIB },  { "KiB", KIB },
+                { "M", MIB },   { "MB", MIB }, { "MiB", MIB }, { "G", GIB },   { "GB", GIB },
+                { "GiB", GIB }, { "T", TIB },  { "TB", TIB },  { "TiB", TIB },
         };
 
         return parse_with_unit(s, units, ARRAY_LEN(units), ret);

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 int str_parse_u64(const char *s, uint64_t *ret);
-/* Bytes: "4096", "64K", "16M", "2G" (powers of 1024; the suffix in either case, an optional "iB" or "B"). */
+/* Bytes: "4096", "64K", "16M", "2G", "1T" (powers of 1024; the suffix in either case, an optional "iB" or "B"). */
 int str_parse_size(const char *s, uint64_t *ret);
 /* Milliseconds: "1500ms", "10s", "5m", "2h"; a bare number is seconds. */
 int str_parse_duration_ms(const char *s, uint64_t *ret);

@@ -109,3 +109,28 @@ size_t utf8_complete_prefix(const char *s, size_t size)
         }
         return size;
 }
+
+/* See the header. */
+void utf8_repair(char *s)
+{
+        size_t size = utf8_complete_prefix(s, strlen(s));
+        size_t to = 0,
+               begin = 0; /* of what is written; and in it, of the character that is being read */
+        struct utf8_decoder d;
+
+        utf8_decoder_init(&d);
+        for (size_t from = 0; from < size;) {
+                enum utf8_step step = utf8_decode_byte(&d, (uint8_t)s[from]);
+
+                if (step == UTF8_BROKEN) { /* the byte comes again */
+                        s[begin++] = '?';
+                        to = begin;
+                        continue;
+                }
+                s[to++] = step == UTF8_BAD ? '?' : s[from];
+                from++;
+                if (step != UTF8_MORE)
+                        begin = to;
+        }
+        s[to] = '\0';
+}

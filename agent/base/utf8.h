@@ -35,3 +35,8 @@ static inline bool utf8_decoder_is_pending(const struct utf8_decoder *d)
 /* Length of the longest prefix of @s that does not end inside a multi-byte sequence: where a chunk may be
  * cut. At most 3 bytes shorter than @size. */
 size_t utf8_complete_prefix(const char *s, size_t size);
+
+/* Makes @s well-formed where it is, for sentences that quote what others chose, or that were cut by a precision or
+ * where their buffer ended: what is incomplete at the end is left out, and each other maximal prefix of an ill-formed
+ * sequence becomes one '?'. It never gets longer. */
+void utf8_repair(char *s);

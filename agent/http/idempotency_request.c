@@ -13,6 +13,8 @@
 
 #include "agent/http/idempotency_request.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,16 +141,50 @@ static bool claim(struct request *req, const uint8_t id[IDEMPOTENCY_DIGEST])
         return req->claim != NULL;
 }
 
-/* See the header. */
-bool idempotency_admit(struct request *req)
+static void make_id(const struct request *req, uint8_t ret[IDEMPOTENCY_DIGEST])
 {
         const struct route *route = req->match.route;
         const char *parts[] = { http_method_name(route->method), route->path, req->path,
                                 req->principal.subject, req->idempotency_key };
+
+        idempotency_id(parts, ARRAY_LEN(parts), ret);
+}
+
+static void write_hex(char dst[2 * IDEMPOTENCY_DIGEST + 1],
+                      const uint8_t digest[IDEMPOTENCY_DIGEST])
+{
+        for (size_t i = 0; i < IDEMPOTENCY_DIGEST; i++)
+                (void)snprintf(dst + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* See request.h. */
+bool request_repeat(const struct request *req, struct request_repeat *ret)
+{
+        uint8_t id[IDEMPOTENCY_DIGEST];
+
+        static_assert(sizeof(ret->id) == 2 * IDEMPOTENCY_DIGEST + 1, "two digits for each byte");
+        if (!req->idempotency_key)
+                return false;
+        make_id(req, id);
+        write_hex(ret->id, id);
+        write_hex(ret->body, req->body_digest);
+        return true;
+}
+
+/* See request.h. */
+int request_fail_reused(struct request *req)
+{
+        return request_fail(req, PROBLEM_IDEMPOTENCY_REUSED,
+                            KEY ": was used before, for a request with another body");
+}
+
+/* See the header. */
+bool idempotency_admit(struct request *req)
+{
         uint8_t id[IDEMPOTENCY_DIGEST];
         struct idempotency_entry *e;
 
-        idempotency_id(parts, ARRAY_LEN(parts), id);
+        make_id(req, id);
         idempotency_expire(store_of(req), clock_now_ms(),
                            server_options(req->server)->idempotency_ttl_ms);
         e = idempotency_find(store_of(req), id);
@@ -156,8 +192,7 @@ bool idempotency_admit(struct request *req)
                 return claim(req, id);
 
         if (memcmp(e->body, req->body_digest, IDEMPOTENCY_DIGEST) != 0)
-                request_fail(req, PROBLEM_IDEMPOTENCY_REUSED,
-                             KEY ": was used before, for a request with another body");
+                request_fail_reused(req);
         else if (e->has_ended)
                 replay(req, e);
         else
@@ -173,6 +208,15 @@ static bool is_worth_keeping(unsigned status)
         return status < 400;
 }
 
+/* The handler knows by itself what was done, and will know it when this answer would be forgotten. */
+static bool is_of_a_repeat(const struct reply *reply)
+{
+        for (unsigned i = 0; i < reply->n_headers; i++)
+                if (str_equal(reply->headers[i].name, REPLAYED))
+                        return true;
+        return false;
+}
+
 /* See the header. */
 void idempotency_settle(struct request *req)
 {
@@ -186,7 +230,7 @@ void idempotency_settle(struct request *req)
                 request_accept_reply(waiter);
                 request_unref(waiter);
         }
-        if (!is_worth_keeping(reply->status))
+        if (!is_worth_keeping(reply->status) || is_of_a_repeat(reply))
                 idempotency_drop(store_of(req), e);
         else if (reply->size > LIMIT_IDEMPOTENCY_ANSWER)
                 idempotency_keep_facts(store_of(req), e, reply->data, reply->size, clock_now_ms());

@@ -8,8 +8,8 @@
 #include "agent/http/problem.h"
 
 #include <assert.h>
-#include <string.h>
 
+#include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/utf8.h"
 
@@ -40,15 +40,14 @@ const char *problem_code(enum problem p)
 json_t *problem_document(enum problem p, const char *message, const char *field,
                          const char *request_id)
 {
+        CLEANUP(mem_free) char *text = xstrdup(message);
         char now[CLOCK_RFC3339_SIZE];
         json_t *doc = json_object();
 
         /* The message may quote a client, so it may be cut inside a character or be no UTF-8 at all: jansson
          * refuses that, and a refused value would silently be missing. */
-        json_object_set_new(doc, "error",
-                            json_stringn(message, utf8_complete_prefix(message, strlen(message))));
-        if (!json_object_get(doc, "error"))
-                json_object_set_new(doc, "error", json_string("invalid request"));
+        utf8_repair(text);
+        json_object_set_new(doc, "error", json_string(text));
         json_object_set(doc, "message", json_object_get(doc, "error"));
         json_object_set_new(doc, "code", json_string(problem_code(p)));
         if (field && field[0]) {

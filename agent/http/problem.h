@@ -20,7 +20,9 @@
         X(ORIGIN_NOT_ALLOWED, 403, "ORIGIN_NOT_ALLOWED")              \
         X(NOT_FOUND, 404, "NOT_FOUND")                                \
         X(TERMINAL_NOT_FOUND, 404, "TERMINAL_NOT_FOUND")              \
+        X(PROCESS_NOT_FOUND, 404, "PROCESS_NOT_FOUND")                \
         X(METHOD_NOT_ALLOWED, 405, "METHOD_NOT_ALLOWED")              \
+        X(PROCESS_NOT_RUNNING, 409, "PROCESS_NOT_RUNNING")            \
         X(IDEMPOTENCY_TOO_LARGE, 409, "IDEMPOTENCY_RESULT_TOO_LARGE") \
         X(TOO_LARGE, 413, "PAYLOAD_TOO_LARGE")                        \
         X(URI_TOO_LONG, 414, "URI_TOO_LONG")                          \

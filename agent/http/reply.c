@@ -86,7 +86,7 @@ void reply_set_bytes(struct reply *r, unsigned status, const char *type, char *d
 /* Sets @body (takes it) as the body. Only for small documents: it is encoded at once. */
 void reply_set_json(struct reply *r, unsigned status, json_t *body)
 {
-        char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+        char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
 
         /* NULL: out of memory, or a handler's bug; either way the client must not get half a document. */
         if (!text) {

@@ -12,7 +12,7 @@
 struct document;
 struct reply_bytes;
 
-#define REPLY_MAX_HEADERS 8
+#define REPLY_MAX_HEADERS 12
 
 struct reply {
         bool is_set;

@@ -220,6 +220,12 @@ const void *request_args(const struct request *req)
 }
 
 /* See the header. */
+const json_t *request_body(const struct request *req)
+{
+        return req->json;
+}
+
+/* See the header. */
 const struct principal *request_principal(const struct request *req)
 {
         return &req->principal;

@@ -17,6 +17,7 @@
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/str.h"
+#include "agent/base/utf8.h"
 #include "agent/http/connection.h"
 #include "agent/http/idempotency_request.h"
 #include "agent/http/refusal.h"
@@ -126,7 +127,9 @@ static void add_cors_headers(struct request *req, struct MHD_Response *response)
                 if (strcmp(*origins, "*") != 0 && strcmp(*origins, origin) != 0)
                         continue;
                 MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
-                MHD_add_response_header(response, "Access-Control-Expose-Headers", "X-Request-ID");
+                /* "*" is for requests without cookies, which ours are; not all browsers know it. */
+                MHD_add_response_header(response, "Access-Control-Expose-Headers",
+                                        "X-Request-ID, *");
                 return;
         }
 }
@@ -246,6 +249,18 @@ int request_reply_bytes(struct request *req, unsigned status, const char *type, 
         return accept_reply(req);
 }
 
+/* See the header. */
+int request_reply_text(struct request *req, unsigned status, const char *type, char *data,
+                       size_t size)
+{
+        if (!wants_reply(req)) {
+                free(data);
+                return 0;
+        }
+        reply_set_bytes(&req->reply, status, type, data, size);
+        return accept_reply(req);
+}
+
 /* See stream.h. */
 struct stream *request_reply_stream(struct request *req, unsigned status, const char *type,
                                     const struct stream_ops *ops, void *arg)
@@ -286,7 +301,8 @@ static int fail(struct request *req, enum problem p, const char *field, const ch
 {
         char message[512];
 
-        vsnprintf(message, sizeof(message), fmt, ap);
+        (void)vsnprintf(message, sizeof(message), fmt, ap);
+        utf8_repair(message);
         return request_reply_json(req, problem_status(p),
                                   problem_document(p, message, field, req->id));
 }

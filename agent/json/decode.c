@@ -435,6 +435,23 @@ static void store_default(const struct json_field *f, void *slot)
         }
 }
 
+/* Clients write a pid as the number that it is. Like what is replaced in maps and lists, the text belongs to the body
+ * afterwards. */
+static int replace_number(const struct blame *b, const struct json_source *src, struct value *v)
+{
+        CLEANUP(mem_free) char *dump = NULL;
+        json_t *text;
+
+        if (!b->field->number_ok || !v->json || !json_is_integer(v->json))
+                return 0;
+        dump = json_dumps(v->json, JSON_ENCODE_ANY);
+        text = dump ? json_string(dump) : NULL;
+        if (json_object_set_new(src->body, b->name, text) < 0)
+                return error_set(b->err, -ENOMEM, "%s", b->name);
+        v->json = text;
+        return 0;
+}
+
 /* Decodes one request. The arguments' struct is only meaningful when this succeeds. */
 int json_decode(const struct json_field *fields, const struct json_source *src, void *args,
                 size_t args_size, struct error *err)
@@ -459,7 +476,9 @@ int json_decode(const struct json_field *fields, const struct json_source *src, 
                         continue;
                 }
 
-                r = types[f->type].decode(&b, &value, slot);
+                r = replace_number(&b, src, &value);
+                if (r == 0)
+                        r = types[f->type].decode(&b, &value, slot);
                 if (r < 0)
                         return r;
 

@@ -7,7 +7,8 @@
 /* Where the fields' values come from. Any part may be absent. */
 struct json_source {
         json_t *body; /* an object or NULL; borrowed. Decoding may replace numbers and booleans inside string
-                         maps and lists by strings, so that the arguments can borrow them. */
+                         maps and lists, and numbers where a string is wanted, by strings, so that the arguments
+                         can borrow them. */
         /* A query or path parameter: sets *ret and *ret_size (the value may hold NULs, and one follows it) and
          * returns true, or returns false when there is none. */
         bool (*lookup)(void *arg, enum field_in in, const char *name, const char **ret,

@@ -50,8 +50,9 @@ struct json_field {
         enum json_type type;
         enum field_in in;
         bool required; /* absent or null is an error; otherwise absent and null mean the default */
-        bool environment;  /* STRING_MAP: keys must be environment variable names */
-        size_t offset;     /* in the arguments struct */
+        bool environment; /* STRING_MAP: keys must be environment variable names */
+        bool number_ok; /* STRING in a body: a whole number will do, and is turned into a string */
+        size_t offset;  /* in the arguments struct */
         size_t set_offset; /* of a bool that tells whether the field was given; 0 = none (place such
                                 bools anywhere but first) */
         uint64_t min;      /* see the types */

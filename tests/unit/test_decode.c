@@ -386,6 +386,42 @@ static void test_items_become_strings(void **state)
         assert_string_equal(json_string_value(json_array_get(args.args, 3)), "2.5");
 }
 
+/* Where a field says so, a whole number will do for a string. */
+static void test_number_for_a_string(void **state)
+{
+        struct number_args {
+                const char *id;
+                const char *name;
+        } numbers;
+        static const struct json_field fields[] = {
+                F_STRING(struct number_args, id, .alias = "other", .number_ok = true, .max = 8),
+                F_STRING(struct number_args, name), F_END
+        };
+        static const struct {
+                const char *text, *id, *field;
+        } cases[] = {
+                { "{\"id\": 1234}", "1234", NULL },     { "{\"other\": -5}", "-5", NULL },
+                { "{\"id\": \"1x\"}", "1x", NULL },     { "{\"id\": null}", NULL, NULL },
+                { "{\"id\": 123456789}", NULL, "/id" }, { "{\"id\": 1.5}", NULL, "/id" },
+                { "{\"id\": true}", NULL, "/id" },      { "{\"name\": 5}", NULL, "/name" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct json_source source = { .body = json_loads(cases[i].text, 0, NULL) };
+                int r = json_decode(fields, &source, &numbers, sizeof(numbers), &err);
+
+                assert_int_equal(r, cases[i].field ? -EINVAL : 0);
+                if (cases[i].field)
+                        assert_string_equal(err.field, cases[i].field);
+                else if (cases[i].id)
+                        assert_string_equal(numbers.id, cases[i].id);
+                else
+                        assert_null(numbers.id);
+                json_decref(source.body);
+        }
+}
+
 #define TEST(fn) cmocka_unit_test_teardown(fn, teardown)
 
 int main(void)
@@ -405,6 +441,7 @@ int main(void)
                 TEST(test_pointer_escapes),
                 TEST(test_long_pointer),
                 TEST(test_items_become_strings),
+                TEST(test_number_for_a_string),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,6 +80,8 @@ static void test_one_line_of_utf8(void **state)
         assert_string_equal(err.message, "na\xc3\xafve");
         error_set(&err, 1, "bad \xff byte");
         assert_string_equal(err.message, "bad ? byte");
+        error_set(&err, 1, "%.4s: na\xc3\xafve", "a\xc3\xa9\xc3\xa9");
+        assert_string_equal(err.message, "a\xc3\xa9?: na\xc3\xafve");
 }
 
 /* Cut messages stay terminated and never end in half a character. */

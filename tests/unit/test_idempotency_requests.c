@@ -20,6 +20,8 @@ struct fixture {
         unsigned n_cancelled;
         unsigned n_released;
         unsigned n_wanted;
+        bool has_repeat;
+        struct request_repeat repeat;
 };
 
 static void on_cancel(void *arg)
@@ -38,10 +40,28 @@ static int job_post(struct request *req)
         return 0;
 }
 
+/* One that knows by itself what was done. */
+static int known_post(struct request *req)
+{
+        struct fixture *f = (struct fixture *)request_app(req);
+
+        f->has_repeat = request_repeat(req, &f->repeat);
+        f->n_runs++;
+        if (f->n_runs == 2)
+                return request_fail_reused(req);
+        request_set_header(req, "Idempotency-Replayed", "true");
+        return request_reply_json(req, 200, json_object());
+}
+
 static const struct route routes[] = {
         { .method = HTTP_POST,
           .path = "/job",
           .handler = job_post,
+          .body = BODY_JSON,
+          .flags = ROUTE_IDEMPOTENT },
+        { .method = HTTP_POST,
+          .path = "/known",
+          .handler = known_post,
           .body = BODY_JSON,
           .flags = ROUTE_IDEMPOTENT },
 };
@@ -353,6 +373,42 @@ static void test_stop_while_encoding(void **state)
         client_close(&f.clients[1]);
 }
 
+static void post_known(struct fixture *f, const char *headers, const char *wanted)
+{
+        CLEANUP(mem_free)
+        char *text = xasprintf("POST /known HTTP/1.1\r\nHost: a\r\n%sContent-Length: 2\r\n\r\n{}",
+                               headers);
+
+        client_connect(&f->clients[0], &f->http, 0);
+        client_send(&f->clients[0], text);
+        expect(f, 0, wanted);
+        client_close(&f->clients[0]);
+}
+
+/* It is asked each time, and the same client is the same to it. */
+static void test_known_by_the_handler(void **state)
+{
+        struct request_repeat first;
+        struct fixture f;
+
+        start(&f, *state);
+        post_known(&f, "Idempotency-Key: key\r\n", "Idempotency-Replayed: true");
+        first = f.repeat;
+        assert_true(f.has_repeat);
+        assert_int_equal(strlen(first.id), 64);
+        assert_string_equal(first.body, /* of {} */
+                            "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
+        post_known(&f, "Idempotency-Key: key\r\n", "IDEMPOTENCY_KEY_REUSED");
+        post_known(&f, "Idempotency-Key: key\r\n", " 200 ");
+        assert_int_equal(f.n_runs, 3);
+        assert_memory_equal(&f.repeat, &first, sizeof(first));
+        post_known(&f, "Idempotency-Key: other\r\n", " 200 ");
+        assert_string_not_equal(f.repeat.id, first.id);
+        post_known(&f, "", " 200 ");
+        assert_false(f.has_repeat);
+        http_stop(&f.http);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, loop_setup, loop_teardown)
 
 int main(void)
@@ -362,7 +418,7 @@ int main(void)
                 TEST(test_no_answer_at_all),     TEST(test_stop_cancels_once),
                 TEST(test_stop_with_the_client), TEST(test_large_documents),
                 TEST(test_too_large_documents),  TEST(test_large_documents_without_memory),
-                TEST(test_stop_while_encoding),
+                TEST(test_stop_while_encoding),  TEST(test_known_by_the_handler),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

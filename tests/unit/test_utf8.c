@@ -146,6 +146,39 @@ static void test_complete_prefix(void **state)
         }
 }
 
+static void test_repair(void **state)
+{
+        static const struct {
+                const char *bytes;
+                const char *repaired;
+        } repairs[] = {
+                { "", "" },
+                { "abc", "abc" },
+                { "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+                  "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80" },
+                { "a\xc3", "a" }, /* the end */
+                { "a\xf0\x9f\x98", "a" },
+                { "a\xc3 (cut)", "a? (cut)" },
+                { "\xc3\xa9\xc3: \xc3\xa9", "\xc3\xa9?: \xc3\xa9" },
+                { "\xf0\x9f\x98x", "?x" },
+                { "\xf0\x9f\x98\xc3\xa9", "?\xc3\xa9" },
+                { "\xff\xfe", "??" },
+                { "\x80\xc3\xa9\x80", "?\xc3\xa9?" },
+                { "\xed\xa0\x80x", "???x" }, /* a surrogate */
+                { "\xc3\xc3\xc3\xa9", "??\xc3\xa9" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(repairs); i++) {
+                char text[32];
+
+                memset(text, 'z', sizeof(text));
+                memcpy(text, repairs[i].bytes, strlen(repairs[i].bytes) + 1);
+                utf8_repair(text);
+                assert_string_equal(text, repairs[i].repaired);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -153,6 +186,7 @@ int main(void)
                 cmocka_unit_test(test_valid_at_every_offset),
                 cmocka_unit_test(test_valid_interrupted),
                 cmocka_unit_test(test_complete_prefix),
+                cmocka_unit_test(test_repair),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
