@@ -13,8 +13,8 @@ EVERYTHING = ("agent/", "handlers/", "proc/")
 
 FOR_HANDLERS = (
     BASE, "agent/http/request.h", "agent/http/problem.h", "agent/json/", "agent/ws/channel.h", "agent/ws/ws.h",
-    "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/app.h", "agent/config.h",
-    "agent/metrics.h", "proc/", "handlers/features.h", "handlers/workdir.h",
+    "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/webhook/webhook.h", "agent/app.h",
+    "agent/config.h", "agent/metrics.h", "proc/", "handlers/features.h", "handlers/workdir.h",
 )  # fmt: skip
 
 # What the JWT check and the options consist of: modules of several files in the folder agent/.
@@ -36,6 +36,7 @@ ROWS = [
     ("agent/systemd", (BASE,), ()),
     ("agent/access_log", (BASE,), ()),
     # level 2
+    ("agent/webhook/", (BASE, "agent/loop/"), ("curl", "uv", "jansson", "nettle")),
     ("proc/shim", (), ()),
     ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson")),
     (
@@ -55,10 +56,12 @@ ROWS = [
     ("handlers/metrics", (*FOR_HANDLERS, "agent/loop/lag.h", "handlers/terminal/terminals.h"), ("jansson",)),
     # The page that browsers get at / instead of JSON.
     ("handlers/health", (*FOR_HANDLERS, "handlers/console/console.h"), ("jansson",)),
+    # Jobs run what executions run, later; and what is on the disk is read by worker threads.
+    ("handlers/jobs/", (*FOR_HANDLERS, "handlers/execution/", "agent/loop/job.h"), ("jansson",)),
     ("handlers/", FOR_HANDLERS, ("jansson",)),
     # level 5
     ("agent/", EVERYTHING, ("uv", "jansson")),
-    ("tests/", (*EVERYTHING, "tests/"), ("uv", "jansson", "microhttpd", "jwt", "ini", "nettle", "cmocka")),
+    ("tests/", (*EVERYTHING, "tests/"), ("uv", "jansson", "microhttpd", "jwt", "ini", "nettle", "curl", "cmocka")),
 ]  # fmt: skip
 
 # Header of a library → the name that the rows use.
@@ -69,11 +72,14 @@ LIBRARIES = {
     "uv.h": "uv",
     "libwebsockets.h": "libwebsockets",
     "ini.h": "ini",
+    "curl/curl.h": "curl",
     "cmocka.h": "cmocka",
 }
 
 # Libraries with one owner. The owner is a file or a folder; tests are free.
-OWNERS = {"microhttpd": "agent/http/", "jwt": "agent/auth.c", "ini": "agent/config_file.c"}
+OWNERS = {
+    "microhttpd": "agent/http/", "jwt": "agent/auth.c", "ini": "agent/config_file.c", "curl": "agent/webhook/",
+}  # fmt: skip
 
 # Made by meson, below the build root.
 GENERATED = {"build_config.h", "handlers/console/embedded_files.h"}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* libcurl's multi interface on the loop: it says which sockets to watch and when to wake it, and is told what
+ * happened. It closes a socket right after it has asked to stop watching it, and the next one may get the same
+ * number; so each watch is an object of its own, which libuv closes in its own time. */
+
+#include "agent/webhook/transfers_private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/macros.h"
+#include "agent/loop/timer.h"
+
+struct watch {
+        uv_poll_t poll;
+        struct transfers *owner;
+        curl_socket_t fd;
+};
+
+/* libcurl's process-wide part exists as long as anybody uses it. All on the loop's thread. */
+static unsigned n_users;
+
+static int global_init(struct error *err)
+{
+        const curl_version_info_data *info;
+
+        if (n_users == 0 && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+                return error_set(err, -ENOMEM, "libcurl");
+        n_users++;
+        info = curl_version_info(CURLVERSION_NOW);
+        /* Otherwise a slow name server would stop the loop. */
+        if (!(info->features & CURL_VERSION_ASYNCHDNS))
+                return error_set(err, -ENOSYS, "libcurl %s looks names up synchronously",
+                                 info->version);
+        return 0;
+}
+
+static void global_done(void)
+{
+        if (--n_users == 0)
+                curl_global_cleanup();
+}
+
+/* Results are collected at the end of each turn, outside of libcurl: their owners may start new requests. */
+static void collect(struct transfers *t)
+{
+        CURLMsg *message;
+        int n_left;
+
+        while ((message = curl_multi_info_read(t->multi, &n_left))) {
+                CURLcode code = message->data.result;
+                struct transfer *transfer = NULL;
+
+                if (message->msg != CURLMSG_DONE)
+                        continue;
+                curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+                transfer_finish(transfer, code);
+        }
+}
+
+static void act(struct transfers *t, curl_socket_t fd, int events)
+{
+        int n_running;
+
+        (void)curl_multi_socket_action(t->multi, fd, events, &n_running);
+        collect(t);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+        struct watch *w = container_of(poll, struct watch, poll);
+        int flags = 0;
+
+        flags |= status < 0 ? CURL_CSELECT_ERR : 0;
+        flags |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
+        flags |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
+        act(w->owner, w->fd, flags); /* may have closed the watch */
+}
+
+static void on_watch_closed(uv_handle_t *handle)
+{
+        free(container_of((uv_poll_t *)handle, struct watch, poll));
+}
+
+static struct watch *watch_new(struct transfers *t, curl_socket_t fd)
+{
+        struct watch *w = xnew(struct watch);
+
+        w->owner = t;
+        w->fd = fd;
+        if (uv_poll_init(&t->loop->uv, &w->poll, fd) < 0) {
+                free(w);
+                return NULL;
+        }
+        return w;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+        struct transfers *t = arg;
+        struct watch *w = socket_arg;
+        int events = 0;
+
+        (void)easy;
+        if (what == CURL_POLL_REMOVE) {
+                if (w)
+                        uv_close((uv_handle_t *)&w->poll, on_watch_closed);
+                return 0;
+        }
+        if (!w) {
+                w = watch_new(t, fd);
+                if (!w)
+                        return -1;
+                (void)curl_multi_assign(t->multi, fd, w);
+        }
+        events |= what & CURL_POLL_IN ? UV_READABLE : 0;
+        events |= what & CURL_POLL_OUT ? UV_WRITABLE : 0;
+        return uv_poll_start(&w->poll, events, on_ready) < 0 ? -1 : 0;
+}
+
+static int on_timeout_wanted(CURLM *multi, long timeout_ms, void *arg)
+{
+        struct transfers *t = arg;
+
+        (void)multi;
+        if (timeout_ms < 0)
+                timer_stop(t->timer);
+        else
+                timer_start(t->timer, (uint64_t)timeout_ms); /* 0 as well: not from in here */
+        return 0;
+}
+
+static void on_timeout(void *arg)
+{
+        act(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* The system's certificates are one large file, and a directory in which they can be found by their hash. Reading
+ * the file takes tens of milliseconds for each connection, and the loop would stand still; so it is the directory,
+ * where there is one. */
+static const char *find_ca_path(void)
+{
+        const char *path = curl_version_info(CURLVERSION_NOW)->capath;
+        DIR *dir = path ? opendir(path) : NULL;
+        const struct dirent *file;
+        bool has_hashes = false;
+
+        while (dir && !has_hashes && (file = readdir(dir)))
+                has_hashes = strlen(file->d_name) == 10 &&
+                             strspn(file->d_name, "0123456789abcdef") == 8 &&
+                             file->d_name[8] == '.';
+        if (dir)
+                (void)closedir(dir);
+        return has_hashes ? path : NULL;
+}
+
+/* See the header. */
+int transfers_new(struct loop *l, const struct target_rules *rules, struct transfers **ret,
+                  struct error *err)
+{
+        struct transfers *t = NULL;
+        int r;
+
+        r = global_init(err);
+        if (r == 0) {
+                t = xnew(struct transfers);
+                t->multi = curl_multi_init();
+                if (!t->multi) {
+                        free(t);
+                        r = error_set(err, -ENOMEM, "libcurl");
+                }
+        }
+        if (r < 0) {
+                if (n_users > 0)
+                        global_done();
+                return r;
+        }
+
+        t->loop = l;
+        t->rules = rules;
+        t->ca_path = find_ca_path();
+        list_init(&t->running);
+        t->timer = timer_new(l, on_timeout, t);
+        curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+        curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
+        curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted);
+        curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+        *ret = t;
+        return 0;
+}
+
+/* See the header. */
+struct transfers *transfers_free(struct transfers *t)
+{
+        if (!t)
+                return NULL;
+        list_for_each_safe(pos, &t->running) {
+                struct transfer *transfer = list_entry(pos, struct transfer, link);
+
+                (void)curl_multi_remove_handle(t->multi, transfer->easy);
+                list_remove(&transfer->link);
+                transfer_free(transfer);
+        }
+        (void)curl_multi_cleanup(t->multi); /* stops the last watches */
+        timer_free(t->timer);
+        free(t);
+        global_done();
+        return NULL;
+}
