@@ -14,6 +14,7 @@
 
 static struct {
         char shim[PATH_MAX + 32];
+        char keeper[PATH_MAX + 32];
         char driver_dir[PATH_MAX + 32];
 } found;
 
@@ -26,11 +27,13 @@ static void find(void)
         if (slash) {
                 *slash = '\0';
                 snprintf(found.shim, sizeof(found.shim), "%s/agent-shim", self);
+                snprintf(found.keeper, sizeof(found.keeper), "%s/agent-keeper", self);
                 snprintf(found.driver_dir, sizeof(found.driver_dir), "%s/proc/runtimes", self);
                 if (access(found.shim, X_OK) == 0 && access(found.driver_dir, R_OK) == 0)
                         return;
         }
         snprintf(found.shim, sizeof(found.shim), "%s/agent-shim", VM_AGENT_LIBEXECDIR);
+        snprintf(found.keeper, sizeof(found.keeper), "%s/agent-keeper", VM_AGENT_LIBEXECDIR);
         snprintf(found.driver_dir, sizeof(found.driver_dir), "%s/runtimes", VM_AGENT_LIBEXECDIR);
 }
 
@@ -40,6 +43,14 @@ const char *install_shim(void)
         if (!found.shim[0])
                 find();
         return found.shim;
+}
+
+/* The path of the parent of background jobs. */
+const char *install_keeper(void)
+{
+        if (!found.keeper[0])
+                find();
+        return found.keeper;
 }
 
 /* The directory of the language drivers. */
@@ -56,6 +67,9 @@ int install_check(struct error *err)
         if (access(install_shim(), X_OK) < 0)
                 return error_set(err, -errno, "exec shim %s (is the installation complete?)",
                                  install_shim());
+        if (access(install_keeper(), X_OK) < 0)
+                return error_set(err, -errno, "keeper of jobs %s (is the installation complete?)",
+                                 install_keeper());
         if (access(install_driver_dir(), R_OK | X_OK) < 0)
                 return error_set(err, -errno, "language drivers %s (is the installation complete?)",
                                  install_driver_dir());

@@ -11,4 +11,5 @@ int install_check(struct error *err);
 
 /* Constants after the first call. */
 const char *install_shim(void);
+const char *install_keeper(void);
 const char *install_driver_dir(void);

@@ -12,7 +12,8 @@
  * them down may hold no processes. Under systemd (Delegate=yes) <own> is the unit's directory with the agent in
  * it, so the agent first moves to <own>/agent. It does so only when it is alone there.
  *
- * The pid in the name tells the trees of living agents from those of dead ones. */
+ * The pid in the name tells the trees of living agents from those of dead ones. Background jobs outlive the agent, so
+ * they are elsewhere: <mount>/<own>/vm-agent-jobs/<job> (cgroup_job.c). */
 
 #include "proc/cgroup.h"
 
@@ -130,6 +131,21 @@ static void remove_stale_tree(int own_fd, const char *name)
         }
 }
 
+/* A zombie has ended as well: in some containers nobody ever waits for the killed. */
+static bool has_ended(pid_t pid)
+{
+        char path[32], stat[512];
+        const char *s;
+
+        if (kill(pid, 0) < 0)
+                return errno == ESRCH;
+        (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+        if (cgroup_file_read(AT_FDCWD, path, stat, sizeof(stat)) < 0)
+                return false;
+        s = strrchr(stat, ')');
+        return s && (str_has_prefix(s, ") Z") || str_has_prefix(s, ") X"));
+}
+
 /* Our own pid counts as dead: we have not made our directory yet, so it is a predecessor's. */
 static bool is_stale(const char *name)
 {
@@ -138,7 +154,7 @@ static bool is_stale(const char *name)
         if (!str_has_prefix(name, BASE_PREFIX) ||
             str_parse_u64(name + strlen(BASE_PREFIX), &pid) < 0 || pid < 1 || pid > INT32_MAX)
                 return false;
-        return (pid_t)pid == getpid() || (kill((pid_t)pid, 0) < 0 && errno == ESRCH);
+        return (pid_t)pid == getpid() || has_ended((pid_t)pid);
 }
 
 static void remove_stale(int own_fd)
@@ -192,15 +208,22 @@ static void delegate(int own_fd, bool is_root)
         }
 }
 
-static void enable_controllers(struct cgroup *c)
+/* See cgroup_file.h. */
+void cgroup_enable_controllers(int fd)
 {
-        char enabled[256];
         char text[32];
 
         for (size_t i = 0; i < ARRAY_LEN(controllers); i++) {
                 (void)snprintf(text, sizeof(text), "+%s", controllers[i]);
-                (void)cgroup_file_write(c->fd, "cgroup.subtree_control", text);
+                (void)cgroup_file_write(fd, "cgroup.subtree_control", text);
         }
+}
+
+static void enable_controllers(struct cgroup *c)
+{
+        char enabled[256];
+
+        cgroup_enable_controllers(c->fd);
         c->has_memory = cgroup_file_read(c->fd, "cgroup.subtree_control", enabled,
                                          sizeof(enabled)) >= 0 &&
                         has_word(enabled, "memory");
@@ -318,6 +341,12 @@ const char *cgroup_path(const struct cgroup *c)
 struct cgroup_pool *cgroup_pool(struct cgroup *c)
 {
         return &c->pool;
+}
+
+/* See cgroup_file.h. */
+int cgroup_own_fd(const struct cgroup *c)
+{
+        return c->own_fd;
 }
 
 /* The agent's directory, for cgroup_leaf.c. */

@@ -66,3 +66,11 @@ void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret)
  * cgroup_events_populated arms it again. */
 int cgroup_leaf_open_events(const struct cgroup_leaf *leaf);
 bool cgroup_events_populated(int events_fd);
+
+/* Where the cgroup of the background job @name is to be made: where no agent's start or end touches it. agent-keeper
+ * makes and removes it. *ret_path is the caller's. */
+int cgroup_job_path(struct cgroup *c, const char *name, char **ret_path, struct error *err);
+/* Sets the limits again: they are lost when a service manager takes the controllers back between two agents. */
+void cgroup_limit_job(struct cgroup *c, const char *path, const struct cgroup_limits *limits);
+/* SIGKILL for all that is in it, and removes it when that has died, within some 200 ms: for a worker thread. */
+void cgroup_remove_job(const char *path);

@@ -22,6 +22,13 @@ struct cgroup_pool *cgroup_pool(struct cgroup *c);
 void cgroup_pool_clear(struct cgroup_pool *pool);
 
 int cgroup_fd(const struct cgroup *c);
+/* The directory that holds the agent's. */
+int cgroup_own_fd(const struct cgroup *c);
+
+/* Has @fd hand down to the cgroups below it what it has itself. */
+void cgroup_enable_controllers(int fd);
+/* Limits whose controller is missing are ignored. */
+void cgroup_set_limits(int fd, const struct cgroup_limits *limits);
 
 /* The text of file @name in directory @dir_fd, NUL-terminated, cut to fit. Returns its size or a negative
  * errno. */

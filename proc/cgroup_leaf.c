@@ -63,7 +63,8 @@ static uint64_t find_number(const char *text, const char *key)
         return 0;
 }
 
-static void set_limits(int fd, const struct cgroup_limits *limits)
+/* See cgroup_file.h. */
+void cgroup_set_limits(int fd, const struct cgroup_limits *limits)
 {
         char text[32];
 
@@ -97,7 +98,7 @@ int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *nam
                 return error_set(err, r, "open cgroup %s", name);
         }
 
-        set_limits(fd, limits);
+        cgroup_set_limits(fd, limits);
         leaf->parent = c;
         leaf->fd = fd;
         leaf->has_limits = limits->max_memory > 0 || limits->max_tasks > 0;

@@ -4,12 +4,17 @@
  *
  *  - it is the leader, or its parent is a member (a member once seen stays one, so a chain survives the death
  *    of its first links within one call);
- *  - it is in the session that the leader began;
+ *  - it is in the session that the leader, or another member, began;
  *  - its environment carries the execution's marker. This finds daemons: they leave session and parent, but
  *    keep what they inherited.
  *
  * What wipes its environment and forks twice between two looks escapes; the agent is a subreaper, so even that
- * becomes its child, and a target without leader (when the agent ends) takes all descendants there are.
+ * becomes its child, and when the agent ends, all its descendants are the target. All but the keepers of background
+ * jobs, and what descends from them: they are known by their numbers, which are theirs until the agent reaps them, and
+ * not by what they run, which anybody can run.
+ *
+ * What an agent that was killed has left is found by a marker that all its executions have in common. The next agent
+ * has the same one, so it looks before it starts anything.
  *
  * Killing goes in rounds. A member is stopped when it is found, so that it can fork no more, until a round finds
  * nobody new; then all are killed. Whoever was born in between is found by the next round. Signals go to numbers
@@ -93,9 +98,10 @@ static int read_stat(pid_t pid, struct entry *ret)
         return 0;
 }
 
-static bool has_marker(pid_t pid, const char *marker, char *scratch)
+static bool has_marker(pid_t pid, const struct tree_target *t, char *scratch)
 {
-        char path[64], wanted[sizeof(TREE_MARKER) + ID_SIZE + 1];
+        const char *name = t->kind == TREE_OF_INSTANCE ? TREE_INSTANCE : TREE_MARKER;
+        char path[64], wanted[1 + sizeof(TREE_MARKER) + ID_SIZE];
         CLEANUP(fd_close) int fd = -1;
         size_t size = 0, wanted_size;
         ssize_t n = 1;
@@ -112,7 +118,7 @@ static bool has_marker(pid_t pid, const char *marker, char *scratch)
         }
         wanted[0] = '\0';
         wanted_size = 1 +
-                      (size_t)snprintf(wanted + 1, sizeof(wanted) - 1, TREE_MARKER "=%s", marker);
+                      (size_t)snprintf(wanted + 1, sizeof(wanted) - 1, "%s=%s", name, t->marker);
         return memmem(scratch, size, wanted, wanted_size + 1) != NULL; /* with the NUL at its end */
 }
 
@@ -157,16 +163,26 @@ static void read_processes(struct snapshot *s)
                 closedir(dir);
 }
 
+static bool is_spared(const struct tree_target *t, pid_t pid)
+{
+        for (size_t i = 0; i < t->n_spared; i++)
+                if (t->spared[i] == pid)
+                        return true;
+        return false;
+}
+
 static bool is_founder(const struct tree_target *t, const struct entry *e, bool has_session,
                        char *scratch)
 {
-        if (t->leader == 0)
-                return e->parent == getpid();
+        if (t->kind == TREE_OF_THIS_AGENT)
+                return e->parent == getpid() && !is_spared(t, e->pid);
+        if (t->kind == TREE_OF_INSTANCE)
+                return has_marker(e->pid, t, scratch);
         if (e->pid == t->leader && !t->leader_is_gone)
                 return true;
         if (has_session && e->session == t->leader)
                 return true;
-        return has_marker(e->pid, t->marker, scratch);
+        return has_marker(e->pid, t, scratch);
 }
 
 /* Who has been seen before stays what they were: an environment is looked at once. */
@@ -184,7 +200,15 @@ static void judge(struct walker *w, struct entry *e, bool has_session)
         }
 }
 
-/* Children of members are members; so on until there is nobody new. */
+static bool is_member(const struct snapshot *s, pid_t pid)
+{
+        const struct entry *e = find(s, pid);
+
+        return e && e->is_member;
+}
+
+/* Children of members are members, and so is who is in a session that a member began, wherever its parent went; so on
+ * until there is nobody new. */
 static void add_descendants(struct snapshot *s)
 {
         bool has_changed = true;
@@ -193,9 +217,9 @@ static void add_descendants(struct snapshot *s)
                 has_changed = false;
                 for (size_t i = 0; i < s->n; i++) {
                         struct entry *e = &s->entries[i];
-                        const struct entry *parent = e->is_member ? NULL : find(s, e->parent);
 
-                        if (parent && parent->is_member && e->pid != getpid())
+                        if (!e->is_member && e->pid != getpid() &&
+                            (is_member(s, e->parent) || is_member(s, e->session)))
                                 e->is_member = has_changed = true;
                 }
         }
@@ -220,7 +244,7 @@ static unsigned look(struct walker *w)
         read_processes(s);
         /* A number is not given away while it names a session: if the leader was reaped and somebody has its
          * number, then its session has ended. */
-        has_session = !t->leader_is_gone || !find(s, t->leader);
+        has_session = t->kind == TREE_OF_LEADER && (!t->leader_is_gone || !find(s, t->leader));
 
         for (size_t i = 0; i < s->n; i++)
                 judge(w, &s->entries[i], has_session);
@@ -240,6 +264,21 @@ static void walker_done(struct walker *w)
         free(w->now.entries);
         free(w->before.entries);
         free(w->environ_buffer);
+}
+
+/* See the header. */
+char **tree_mark(char *const *envp, char *const *markers)
+{
+        size_t n = 0, n_markers = strv_len(markers);
+        char **v = xcalloc(n_markers + strv_len(envp) + 1, sizeof(*v));
+
+        for (; n < n_markers; n++)
+                v[n] = markers[n];
+        for (; envp && *envp; envp++)
+                if (!str_has_prefix(*envp, TREE_MARKER "=") &&
+                    !str_has_prefix(*envp, TREE_INSTANCE "="))
+                        v[n++] = *envp;
+        return v;
 }
 
 /* See the header. */

@@ -253,11 +253,11 @@ static pid_t dead_pid(void)
 static void test_stale_trees_are_removed(void **state)
 {
         CLEANUP(mem_free) char *mount = NULL, *own = NULL, *dir = NULL;
-        CLEANUP(mem_free) char *dead = NULL, *alive = NULL, *inner = NULL;
+        CLEANUP(mem_free) char *dead = NULL, *alive = NULL, *inner = NULL, *undead = NULL;
         struct error err = ERROR_INIT;
         struct cgroup_leaf leaf = { .fd = -1 };
         struct cgroup *c = NULL;
-        pid_t pid;
+        pid_t pid, zombie;
 
         if (!*state)
                 SKIP_TEST("no cgroup v2 here");
@@ -273,12 +273,20 @@ static void test_stale_trees_are_removed(void **state)
         assert_int_equal(mkdir(dead, 0755), 0);
         assert_int_equal(mkdir(inner, 0755), 0);
         assert_int_equal(mkdir(alive, 0755), 0);
+        zombie = fork();
+        if (zombie == 0)
+                _exit(0);
+        assert_int_equal(waitid(P_PID, (id_t)zombie, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+        undead = xasprintf("%s/vm-agent-%d", dir, (int)zombie);
+        assert_int_equal(mkdir(undead, 0755), 0);
         leaf.fd = open(inner, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         pid = start_sleep(&leaf);
 
         assert_int_equal(cgroup_new_at(mount, own, &c, &err), 0);
         assert_int_equal(access(dead, F_OK), -1);
         assert_int_equal(access(alive, F_OK), 0);
+        assert_int_equal(access(undead, F_OK), -1); /* nobody may ever wait for it */
+        assert_int_equal(waitpid(zombie, NULL, 0), zombie);
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         close(leaf.fd);
         cgroup_free(c);
