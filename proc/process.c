@@ -147,6 +147,8 @@ static void compute_usage(struct process *p, struct process_result *r)
 static void settle(struct process *p)
 {
         bool is_gone = p->has_ended && !process_owes(p, OWED_LEADER | OWED_TREE);
+        /* The answer did not wait for it, and nobody has seen its end yet. */
+        bool is_dying = p->kill_state == KILL_KILL && process_owes(p, OWED_TREE);
 
         if (is_gone && p->kill_state == KILL_KILL)
                 for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
@@ -156,7 +158,7 @@ static void settle(struct process *p)
 
         if (!p->has_ended)
                 supervisor_count_as(p->supervisor, p, COUNT_RUNNING);
-        else if (process_owes(p, OWED_LEADER) || p->has_survivors ||
+        else if (process_owes(p, OWED_LEADER) || p->has_survivors || is_dying ||
                  (is_gone && has_open_streams(p)))
                 supervisor_count_as(p->supervisor, p, COUNT_LINGERING);
         else
@@ -276,11 +278,23 @@ void process_on_reaped(struct process *p, int status, const struct rusage *usage
 /* See the header. */
 void process_kill(struct process *p, enum end_reason reason)
 {
+        if (p->kill_state == KILL_NONE)
+                process_kill_gently(p, reason, p->grace_ms);
+}
+
+/* See the header. */
+void process_kill_gently(struct process *p, enum end_reason reason, uint64_t grace_ms)
+{
         look_at_tree(p);
-        if (p->kill_state != KILL_NONE || p->is_gone)
+        if (p->is_gone || p->kill_state == KILL_KILL)
                 return;
-        if (p->grace_ms == 0 || !process_owes(p, OWED_TREE)) {
+        if (grace_ms == 0 || !process_owes(p, OWED_TREE)) {
                 process_kill_now(p, reason);
+                return;
+        }
+        if (p->kill_state == KILL_TERM) {
+                if (grace_ms < uv_timer_get_due_in(&p->timer))
+                        process_start_timer(p, grace_ms);
                 return;
         }
 
@@ -289,7 +303,7 @@ void process_kill(struct process *p, enum end_reason reason)
         p->kill_state = KILL_TERM;
         p->was_termed = true;
         process_tree_terminate(p);
-        process_start_timer(p, p->grace_ms);
+        process_start_timer(p, grace_ms);
 }
 
 /* SIGKILL for the tree, without grace. Never calls on_end. */

@@ -96,6 +96,9 @@ struct output *process_stderr(struct process *p);
  * (END_CANCELLED, END_TIMEOUT …) unless the leader had already ended. Harmless when called again or late. A
  * lingering tree is killed too. */
 void process_kill(struct process *p, enum end_reason reason);
+/* The same with a grace period of the caller's, whatever its own is; 0: SIGKILL at once. While another one runs it can
+ * only become shorter by this. */
+void process_kill_gently(struct process *p, enum end_reason reason, uint64_t grace_ms);
 
 /* Forget the callbacks: the owner lost interest. None will be called, and output that was paused is read again
  * (and dropped). */

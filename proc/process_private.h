@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Shared by supervisor.c, process.c (the life of one execution), process_stream.c (its output),
- * process_input.c (its input) and process_tree.c (what it started), and by system_owners.c, which lists them all;
- * nobody else looks inside. */
+/* Shared by supervisor.c, supervisor_room.c (how many may run), supervisor_take_over.c (what a predecessor left),
+ * process.c (the life of one execution), process_stream.c (its output), process_input.c (its input) and process_tree.c
+ * (what it started), and by system_owners.c, which lists them all; nobody else looks inside. */
 
 #include <sys/resource.h>
 
@@ -116,14 +116,25 @@ struct supervisor {
 
         struct list processes;
         struct list pids[N_PID_BUCKETS];
+        struct list spared[N_PID_BUCKETS];
+        size_t n_spared;
+        char *instance;      /* "NAME=value" for the environment of what we start; NULL: none */
+        int runtime_lock_fd; /* says that we use the runtime directory; -1: none */
         uint64_t n_counted[N_COUNTS];
         uint64_t n_started;
+        uint64_t n_rooms;    /* taken by others */
+        bool is_room_wanted; /* somebody was refused one */
+        void (*on_room)(void *arg);
+        void *on_room_arg;
+        uv_timer_t room; /* active while on_room is owed */
 
-        struct gate gate; /* the two handles */
+        struct gate gate; /* the handles */
         uv_signal_t sigchld;
         uv_timer_t rescan;
         bool is_closing;
-        bool is_sweeping; /* a worker thread kills what has escaped its tree */
+        bool is_sweeping;    /* a worker thread kills what has escaped its tree … */
+        pid_t *sweep_spared; /* … but not these */
+        size_t n_sweep_spared;
         void (*on_closed)(void *arg);
         void *arg;
 
@@ -174,14 +185,23 @@ void process_tree_check(struct process *p);
 /* Refreshes p->usage while there is a leaf to ask. */
 void process_tree_account(struct process *p);
 
+/* supervisor_room.c */
+void supervisor_room_init(struct supervisor *s);
+/* Whether as many run as may. */
+bool supervisor_is_full(const struct supervisor *s);
+/* Whether an execution may start. */
+bool supervisor_has_room(const struct supervisor *s);
+/* After something has ended, or the limit was changed; @was_full: there was no room before. */
+void supervisor_room_changed(struct supervisor *s, bool was_full);
+
 /* supervisor.c */
 struct supervisor *supervisor_ref(struct supervisor *s);
 struct supervisor *supervisor_unref(struct supervisor *s);
 void supervisor_count_as(struct supervisor *s, struct process *p, enum count as);
 void supervisor_add(struct supervisor *s, struct process *p);
 void supervisor_forget(struct supervisor *s, struct process *p);
-/* Whether we have children that are nobody's leader. If not, no tree outlives its leader: the first of those who
- * do would be our child. */
+/* Whether we have children that are nobody's leader, and not spared. If not, no tree outlives its leader: the first of
+ * those who do would be our child. */
 bool supervisor_has_orphans(struct supervisor *s);
 /* Something died, or refused to: look at the remaining trees again, soon. */
 void supervisor_rescan(struct supervisor *s);

@@ -19,18 +19,6 @@
 #define LOG_MODULE "proc"
 #include "agent/base/log.h"
 
-/* The caller's environment with the marker in front, in an array that owns nothing. */
-static char **add_marker(char *const *envp, char *marker)
-{
-        size_t n = strv_len(envp);
-        char **v = xcalloc(n + 2, sizeof(*v));
-
-        v[0] = marker;
-        for (size_t i = 0; i < n; i++)
-                v[i + 1] = envp[i];
-        return v;
-}
-
 /* The child's ends of what we hold the other ends of: stdin, stdout, stderr, or -1. */
 struct ends {
         int fd[3];
@@ -47,7 +35,8 @@ static int start_program(struct process *p, const struct process_options *o, con
 {
         struct supervisor *s = p->supervisor;
         CLEANUP(mem_free) char *marker = xasprintf(TREE_MARKER "=%s", p->id);
-        CLEANUP(mem_free) char **envp = add_marker(o->envp, marker);
+        char *const markers[] = { marker, s->instance, NULL };
+        CLEANUP(mem_free) char **envp = tree_mark(o->envp, markers);
         bool is_self = s->user->uid == geteuid() &&
                        geteuid() != 0; /* then there is nothing to change, nor may we */
         struct spawn_spec spec = {

@@ -5,11 +5,13 @@
  * Reaping is wait4(-1) in a loop whenever SIGCHLD comes. That would steal the children of anybody else in this
  * process who waits for theirs, but there is nobody: uv_spawn is not used, and no library that we link forks. So
  * whoever is not a leader in the table is an orphan that the kernel gave to us, the subreaper, and is done with
- * once it is reaped. A leader's pid stays in the table, and stays its own, until it was reaped here: between
+ * once it is reaped; or a keeper of a background job, which is in a table of its own, because it must neither look like
+ * an orphan nor end with us. A pid stays in the table, and stays its own, until it was reaped here: between
  * spawn and reaping nobody else can get that number. */
 
 #include "proc/supervisor.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -31,6 +33,13 @@
 enum {
         OWED_SIGCHLD = 1 << 0,
         OWED_RESCAN = 1 << 1,
+        OWED_ROOM = 1 << 2,
+};
+
+/* A child that outlives us. */
+struct spared {
+        struct list link; /* supervisor->spared[…] */
+        pid_t pid;
 };
 
 /* Deaths come in crowds; one look for all of them. */
@@ -49,6 +58,12 @@ struct supervisor *supervisor_unref(struct supervisor *s)
         if (!s || --s->refs > 0)
                 return NULL;
 
+        for (size_t i = 0; i < N_PID_BUCKETS; i++)
+                list_for_each_safe(item, &s->spared[i])
+                        free(list_entry(item, struct spared, link));
+        (void)fd_close(s->runtime_lock_fd);
+        free(s->instance);
+        free(s->sweep_spared);
         cgroup_free(s->cgroup);
         credentials_free(s->user);
         free((char *)s->options.shim);
@@ -71,6 +86,40 @@ static struct process *find(struct supervisor *s, pid_t pid)
         return NULL;
 }
 
+static struct spared *find_spared(struct supervisor *s, pid_t pid)
+{
+        struct list *bucket = &s->spared[(unsigned)pid % N_PID_BUCKETS];
+
+        list_for_each(item, bucket) {
+                struct spared *sp = list_entry(item, struct spared, link);
+
+                if (sp->pid == pid)
+                        return sp;
+        }
+        return NULL;
+}
+
+/* See the header. */
+void supervisor_spare(struct supervisor *s, pid_t pid)
+{
+        struct spared *sp;
+
+        assert(pid > 1);
+        if (find_spared(s, pid))
+                return;
+        sp = xnew(struct spared);
+        sp->pid = pid;
+        list_append(&s->spared[(unsigned)pid % N_PID_BUCKETS], &sp->link);
+        s->n_spared++;
+}
+
+static void unspare(struct supervisor *s, struct spared *sp)
+{
+        list_remove(&sp->link);
+        free(sp);
+        s->n_spared--;
+}
+
 /* See process_private.h. The kernel lists the children of the thread group's first thread, which is the one that
  * inherits orphans. */
 bool supervisor_has_orphans(struct supervisor *s)
@@ -90,7 +139,7 @@ bool supervisor_has_orphans(struct supervisor *s)
         for (; *text; text = end + strspn(end, " ")) {
                 long pid = strtol(text, &end, 10);
 
-                if (end == text || !find(s, (pid_t)pid))
+                if (end == text || (!find(s, (pid_t)pid) && !find_spared(s, (pid_t)pid)))
                         return true;
         }
         return false;
@@ -105,9 +154,12 @@ static void reap(struct supervisor *s)
 
         while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
                 struct process *p = find(s, pid);
+                struct spared *sp = p ? NULL : find_spared(s, pid);
 
                 if (p)
                         process_on_reaped(p, status, &usage);
+                else if (sp)
+                        unspare(s, sp);
                 else
                         had_orphans = true;
         }
@@ -146,11 +198,14 @@ void supervisor_rescan(struct supervisor *s)
 /* Keeps the counters. */
 void supervisor_count_as(struct supervisor *s, struct process *p, enum count as)
 {
+        bool was_full = supervisor_is_full(s);
+
         if (p->counted_as != COUNT_NOT)
                 s->n_counted[p->counted_as]--;
         if (as != COUNT_NOT)
                 s->n_counted[as]++;
         p->counted_as = as;
+        supervisor_room_changed(s, was_full);
 }
 
 /* A started process; its reference is the supervisor's now. */
@@ -181,8 +236,14 @@ static void on_rescan_closed(uv_handle_t *h)
         gate_done(&container_of((uv_timer_t *)h, struct supervisor, rescan)->gate, OWED_RESCAN);
 }
 
+static void on_room_closed(uv_handle_t *h)
+{
+        gate_done(&container_of((uv_timer_t *)h, struct supervisor, room)->gate, OWED_ROOM);
+}
+
 static void close_handles(struct supervisor *s)
 {
+        uv_close((uv_handle_t *)&s->room, on_room_closed);
         uv_close((uv_handle_t *)&s->sigchld, on_sigchld_closed);
         uv_close((uv_handle_t *)&s->rescan, on_rescan_closed);
 }
@@ -208,9 +269,13 @@ void supervisor_forget(struct supervisor *s, struct process *p)
 
 static void run_sweep(void *arg)
 {
-        static const struct tree_target everybody = { .leader = 0 };
+        const struct supervisor *s = arg; /* only what is ours while is_sweeping */
+        const struct tree_target everybody = {
+                .kind = TREE_OF_THIS_AGENT,
+                .spared = s->sweep_spared,
+                .n_spared = s->n_sweep_spared,
+        };
 
-        (void)arg;
         (void)tree_kill(&everybody);
 }
 
@@ -226,10 +291,16 @@ static void on_swept(void *arg)
 void supervisor_close(struct supervisor *s, void (*on_closed)(void *arg), void *arg)
 {
         s->is_closing = true;
+        s->on_room = NULL;
         s->on_closed = on_closed;
         s->arg = arg;
         list_for_each(item, &s->processes)
                 process_kill_now(list_entry(item, struct process, link), END_CANCELLED);
+        s->sweep_spared = xcalloc(s->n_spared + 1, sizeof(*s->sweep_spared));
+        for (size_t i = 0; i < N_PID_BUCKETS; i++)
+                list_for_each(item, &s->spared[i])
+                        s->sweep_spared[s->n_sweep_spared++] =
+                                list_entry(item, struct spared, link)->pid;
         /* Something may have escaped its tree, but not us: we are everybody's ancestor. */
         s->is_sweeping = job_run(s->loop, s, run_sweep, on_swept) == 0;
         advance_close(s);
@@ -264,6 +335,7 @@ int supervisor_new(struct loop *l, const struct supervisor_options *o, struct su
 
         s = xnew(struct supervisor);
         s->refs = 1;
+        s->runtime_lock_fd = -1;
         s->loop = l;
         s->user = STEAL(user);
         s->options.shim = dup_or_null(o->shim);
@@ -274,6 +346,8 @@ int supervisor_new(struct loop *l, const struct supervisor_options *o, struct su
         list_init(&s->processes);
         for (size_t i = 0; i < N_PID_BUCKETS; i++)
                 list_init(&s->pids[i]);
+        for (size_t i = 0; i < N_PID_BUCKETS; i++)
+                list_init(&s->spared[i]);
 
         r = uv_signal_init(&l->uv, &s->sigchld);
         if (r < 0) {
@@ -281,8 +355,9 @@ int supervisor_new(struct loop *l, const struct supervisor_options *o, struct su
                 return error_set(err, r, "watch SIGCHLD");
         }
         (void)uv_timer_init(&l->uv, &s->rescan);
+        supervisor_room_init(s);
         gate_init(&s->gate, on_gate_empty);
-        gate_expect(&s->gate, OWED_SIGCHLD | OWED_RESCAN);
+        gate_expect(&s->gate, OWED_SIGCHLD | OWED_RESCAN | OWED_ROOM);
         r = uv_signal_start(&s->sigchld, on_sigchld, SIGCHLD);
         if (r < 0) {
                 close_handles(s);
@@ -296,6 +371,8 @@ int supervisor_new(struct loop *l, const struct supervisor_options *o, struct su
 /* See the header. */
 void supervisor_set_limits(struct supervisor *s, const struct supervisor_options *o)
 {
+        bool was_full = supervisor_is_full(s);
+
         s->options.max_processes = o->max_processes;
         s->options.max_output = o->max_output;
         s->options.max_output_total = o->max_output_total;
@@ -305,6 +382,7 @@ void supervisor_set_limits(struct supervisor *s, const struct supervisor_options
         s->options.max_tasks = o->max_tasks;
         s->options.max_files = o->max_files;
         s->budget.max = o->max_output_total;
+        supervisor_room_changed(s, was_full);
 }
 
 /* See the header. */
@@ -313,7 +391,7 @@ int supervisor_start(struct supervisor *s, const struct process_options *o, stru
 {
         if (s->is_closing)
                 return error_set(err, SUPERVISOR_E_CLOSED, "shutting down");
-        if (s->n_counted[COUNT_RUNNING] + s->n_counted[COUNT_LINGERING] >= s->options.max_processes)
+        if (!supervisor_has_room(s))
                 return error_set(err, SUPERVISOR_E_LIMIT, "%llu processes are running already",
                                  (unsigned long long)s->options.max_processes);
         return process_new(s, o, ret, err);
@@ -323,6 +401,30 @@ int supervisor_start(struct supervisor *s, const struct process_options *o, stru
 const struct credentials *supervisor_user(const struct supervisor *s)
 {
         return s->user;
+}
+
+/* See the header. */
+struct cgroup *supervisor_cgroup(const struct supervisor *s)
+{
+        return s->cgroup;
+}
+
+/* See the header. */
+struct process *supervisor_find(struct supervisor *s, const char *id)
+{
+        list_for_each(item, &s->processes) {
+                struct process *p = list_entry(item, struct process, link);
+
+                if (strcmp(p->id, id) == 0)
+                        return p;
+        }
+        return NULL;
+}
+
+/* See the header. */
+struct process *supervisor_find_leader(struct supervisor *s, pid_t pid)
+{
+        return find(s, pid);
 }
 
 /* See the header. */
@@ -342,5 +444,6 @@ void supervisor_count(const struct supervisor *s, struct supervisor_counts *ret)
 {
         ret->running = s->n_counted[COUNT_RUNNING];
         ret->lingering = s->n_counted[COUNT_LINGERING];
+        ret->jobs = s->n_rooms;
         ret->started = s->n_started;
 }

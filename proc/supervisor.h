@@ -9,8 +9,10 @@
 #include "proc/process.h"
 
 /* Positive outcomes of supervisor_start. */
-#define SUPERVISOR_E_LIMIT  1 /* max_processes are running or lingering */
+#define SUPERVISOR_E_LIMIT  1 /* max_processes are running or lingering, rooms included */
 #define SUPERVISOR_E_CLOSED 2 /* shutting down */
+
+struct cgroup;
 
 struct supervisor_options {
         const char *shim;        /* path of agent-shim */
@@ -30,6 +32,7 @@ struct supervisor_options {
 struct supervisor_counts {
         uint64_t running;
         uint64_t lingering;
+        uint64_t jobs;    /* rooms that are taken by others */
         uint64_t started; /* since the agent started */
 };
 
@@ -45,13 +48,39 @@ void supervisor_set_limits(struct supervisor *s, const struct supervisor_options
 int supervisor_start(struct supervisor *s, const struct process_options *o, struct process **ret,
                      struct error *err);
 
-/* Who the children run as. */
+/* Ends what an agent that was killed has left of its executions and terminals, in a cgroup or not, and sees to it that
+ * a successor can do the same; and removes its files from the runtime directory, unless other agents use that, too.
+ * @state_dir is locked: nobody uses it but us. To be called once, before anything is started. It takes some
+ * milliseconds: one look at /proc. What cannot be done is logged: no reason not to start. */
+void supervisor_take_over(struct supervisor *s, const char *state_dir);
+
+/* @pid is a child of ours that outlives us: a keeper. Neither it nor what descends from it is an orphan of an
+ * execution, and supervisor_close leaves them alone. To be called in the turn of the loop in which it was started; it
+ * ends by itself when the child has died. */
+void supervisor_spare(struct supervisor *s, pid_t pid);
+
+/* Room among max_processes for something that somebody else runs. False: there is none, or the end has begun. */
+bool supervisor_take_room(struct supervisor *s);
+void supervisor_give_room(struct supervisor *s);
+/* What runs already, found again: it counts, room or not. */
+void supervisor_force_room(struct supervisor *s);
+/* @fn(@arg) is called, always from the loop and never from inside a function of this header, when there is room again
+ * after supervisor_take_room was refused, or after all was taken. A room for who was refused is kept free until then,
+ * so that a crowd of executions cannot keep it out. NULL: nobody. */
+void supervisor_on_room(struct supervisor *s, void (*fn)(void *arg), void *arg);
+
+/* By its id, or by the pid of its leader (as long as that is its own); borrowed, or NULL. */
+struct process *supervisor_find(struct supervisor *s, const char *id);
+struct process *supervisor_find_leader(struct supervisor *s, pid_t pid);
+
+/* Who the children run as, and where their cgroups are (NULL: nowhere). */
+struct cgroup *supervisor_cgroup(const struct supervisor *s);
 const struct credentials *supervisor_user(const struct supervisor *s);
 const char *supervisor_runtime_dir(const struct supervisor *s);
 /* "cgroup" or "subreaper": how trees are found. */
 const char *supervisor_tracking(const struct supervisor *s);
 void supervisor_count(const struct supervisor *s, struct supervisor_counts *ret);
 
-/* Refuses new processes, kills everything, lingering trees included, and calls @on_closed when all are reaped
- * and all handles are closed; the supervisor is freed right after @on_closed returns. */
+/* Refuses new processes, kills everything but what is spared, lingering trees included, and calls @on_closed when all
+ * are reaped and all handles are closed; the supervisor is freed right after @on_closed returns. */
 void supervisor_close(struct supervisor *s, void (*on_closed)(void *arg), void *arg);

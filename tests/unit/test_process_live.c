@@ -383,6 +383,46 @@ static void test_term_signal(void **state)
         live_done(&l);
 }
 
+/* Whoever kills may say for how long it may tidy up, and may lose patience; others do not shorten that. */
+static void test_kill_gently(void **state)
+{
+        struct fixture *f = *state;
+        struct live l = { 0 };
+
+        live_start(f, &l,
+                   (struct process_options){
+                           .argv = SCRIPT("trap 'echo tidy; exit 7' TERM; echo ready; "
+                                          "while :; do sleep 0.01; done") });
+        live_expect(&l, "ready\n");
+        process_kill_gently(l.process, END_CANCELLED, HANG_MS);
+        process_kill(l.process, END_CANCELLED); /* its own grace is none */
+        live_wait(&l);
+        assert_string_equal(l.output.data, "tidy\n");
+        assert_int_equal(l.run.result.reason, END_CANCELLED);
+        assert_int_equal(l.run.result.exit_code, 7);
+        assert_true(fixture_wait_idle(f));
+        live_done(&l);
+
+        for (uint64_t grace_ms = 0; grace_ms <= 50; grace_ms += 50) {
+                l = (struct live){ 0 };
+                live_start(f, &l,
+                           (struct process_options){ .argv = SCRIPT("trap '' TERM; echo ready; "
+                                                                    "while :; do sleep 1000; done"),
+                                                     .grace_ms = HANG_MS });
+                live_expect(&l, "ready\n");
+                process_kill_gently(l.process, END_CANCELLED, 1000 * HANG_MS);
+                process_kill_gently(l.process, END_CANCELLED, grace_ms);
+                process_kill_gently(l.process, END_CANCELLED, HANG_MS); /* makes it no longer */
+                live_wait(&l);
+                assert_int_equal(l.run.result.reason, END_CANCELLED);
+                assert_int_equal(l.run.result.signal, SIGKILL);
+                assert_int_equal(l.run.result.exit_code, 137);
+                process_kill_gently(l.run.process, END_CANCELLED, grace_ms); /* late */
+                assert_true(fixture_wait_idle(f));
+                live_done(&l);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -400,6 +440,7 @@ int main(void)
                 SUPERVISED(test_after_the_end),
                 SUPERVISED(test_signal),
                 SUPERVISED(test_term_signal),
+                SUPERVISED(test_kill_gently),
         };
 
         (void)signal(SIGPIPE, SIG_IGN); /* as the agent does */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "agent/base/clock.h"
 #include "tests/lib/supervisor_fixture.h"
 
 static int is_ended(void *arg)
@@ -56,6 +57,180 @@ static void test_limit(void **state)
         fixture_close_supervisor(f);
         assert_int_equal(a.n_ends, 1);
         run_done(&a);
+}
+
+struct visitor {
+        struct supervisor *supervisor;
+        unsigned n_calls;
+        unsigned n_wanted; /* rooms to take when called */
+        unsigned n_taken;
+};
+
+static void on_room(void *arg)
+{
+        struct visitor *v = arg;
+
+        v->n_calls++;
+        while (v->n_taken < v->n_wanted && supervisor_take_room(v->supervisor))
+                v->n_taken++;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+        (void)timer;
+}
+
+/* What a timer's callback has made true does not end a turn of the loop: so there is a next one soon. */
+static void wait_called(struct fixture *f, const struct visitor *v)
+{
+        uint64_t end_ms = clock_now_ms() + HANG_MS;
+        uv_timer_t tick;
+
+        assert_int_equal(uv_timer_init(&f->loop->uv, &tick), 0);
+        tick.data = &tick;
+        assert_int_equal(uv_timer_start(&tick, on_tick, 1, 3), 0);
+        while (v->n_calls == 0 && clock_now_ms() < end_ms)
+                (void)uv_run(&f->loop->uv, UV_RUN_ONCE);
+        uv_close((uv_handle_t *)&tick, loop_on_deadline_closed_);
+        while (tick.data)
+                (void)uv_run(&f->loop->uv, UV_RUN_NOWAIT);
+        assert_true(v->n_calls > 0);
+}
+
+static uint64_t count_jobs(struct fixture *f)
+{
+        struct supervisor_counts counts;
+
+        supervisor_count(f->supervisor, &counts);
+        return counts.jobs;
+}
+
+/* Whether an execution is let in; it is then. */
+static bool is_let_in(struct fixture *f)
+{
+        struct process_options o = {
+                .argv = SCRIPT("true"), .envp = fixture_environment, .cwd = "/", .input_fd = -1
+        };
+        struct error err = ERROR_INIT;
+        struct process *p;
+
+        return supervisor_start(f->supervisor, &o, &p, &err) == 0;
+}
+
+static void test_rooms_count(void **state)
+{
+        struct fixture *f = *state;
+        struct supervisor_counts counts;
+
+        f->options.max_processes = 2;
+        supervisor_set_limits(f->supervisor, &f->options);
+        assert_true(supervisor_take_room(f->supervisor));
+        assert_true(is_let_in(f));
+        supervisor_count(f->supervisor, &counts);
+        assert_int_equal(counts.jobs, 1);
+        assert_int_equal(counts.running, 1);
+        assert_false(supervisor_take_room(f->supervisor));
+        assert_false(is_let_in(f));
+        /* What is there already is not asked for. */
+        supervisor_force_room(f->supervisor);
+        assert_int_equal(count_jobs(f), 2);
+        assert_true(fixture_wait_idle(f));
+        assert_false(is_let_in(f));
+        supervisor_give_room(f->supervisor);
+        assert_true(is_let_in(f));
+        supervisor_give_room(f->supervisor);
+        assert_int_equal(count_jobs(f), 0);
+}
+
+/* Told by the loop, not by whoever made the room; and nobody takes it away in between. */
+static void test_room_comes(void **state)
+{
+        struct fixture *f = *state;
+        struct visitor v = { .supervisor = f->supervisor, .n_wanted = 1 };
+        struct run r;
+
+        f->options.max_processes = 1;
+        supervisor_set_limits(f->supervisor, &f->options);
+        supervisor_on_room(f->supervisor, on_room, &v);
+
+        /* By the end of an execution. */
+        (void)run_start(f, &r, (struct process_options){ .argv = SCRIPT("true"), .input_fd = -1 });
+        assert_false(supervisor_take_room(f->supervisor));
+        wait_called(f, &v);
+        assert_int_equal(v.n_taken, 1);
+        assert_int_equal(r.n_ends, 1);
+        run_done(&r);
+
+        /* By another room. */
+        v = (struct visitor){ .supervisor = f->supervisor, .n_wanted = 1 };
+        assert_false(supervisor_take_room(f->supervisor));
+        supervisor_give_room(f->supervisor);
+        assert_int_equal(v.n_calls, 0);
+        assert_false(is_let_in(f));
+        wait_called(f, &v);
+        assert_int_equal(v.n_taken, 1);
+        assert_int_equal(count_jobs(f), 1);
+
+        /* By a higher limit: for all that there is. */
+        v = (struct visitor){ .supervisor = f->supervisor, .n_wanted = 3 };
+        assert_false(supervisor_take_room(f->supervisor));
+        f->options.max_processes = 4;
+        supervisor_set_limits(f->supervisor, &f->options);
+        wait_called(f, &v);
+        assert_int_equal(v.n_taken, 3);
+
+        /* Also when nobody was refused. */
+        v = (struct visitor){ .supervisor = f->supervisor };
+        f->options.max_processes = 4;
+        supervisor_set_limits(f->supervisor, &f->options);
+        supervisor_give_room(f->supervisor);
+        assert_true(is_let_in(f)); /* so it is nobody's */
+        wait_called(f, &v);
+        assert_true(fixture_wait_idle(f));
+
+        while (count_jobs(f) > 0)
+                supervisor_give_room(f->supervisor);
+}
+
+/* Who goes away is not called, and the end calls nobody. */
+static void test_no_room_at_the_end(void **state)
+{
+        struct fixture *f = *state;
+        struct visitor v = { .supervisor = f->supervisor };
+
+        f->options.max_processes = 1;
+        supervisor_set_limits(f->supervisor, &f->options);
+        supervisor_on_room(f->supervisor, on_room, &v);
+        assert_true(supervisor_take_room(f->supervisor));
+        assert_false(supervisor_take_room(f->supervisor));
+        supervisor_give_room(f->supervisor);
+        supervisor_on_room(f->supervisor, NULL, NULL);
+        assert_true(supervisor_take_room(f->supervisor));
+        supervisor_on_room(f->supervisor, on_room, &v);
+        supervisor_give_room(f->supervisor);
+        fixture_close_supervisor(f);
+        assert_int_equal(v.n_calls, 0);
+}
+
+static void test_find(void **state)
+{
+        struct fixture *f = *state;
+        struct process *p;
+        struct run r;
+
+        p = run_start(f, &r,
+                      (struct process_options){ .argv = SCRIPT("sleep 1000"), .input_fd = -1 });
+        assert_ptr_equal(supervisor_find(f->supervisor, process_id(p)), p);
+        assert_ptr_equal(supervisor_find_leader(f->supervisor, process_pid(p)), p);
+        assert_null(supervisor_find(f->supervisor, "exec_nobody"));
+        assert_null(supervisor_find_leader(f->supervisor, getpid()));
+        assert_null(supervisor_find_leader(f->supervisor, -1));
+        process_kill(p, END_CANCELLED);
+        run_wait(f, &r);
+        assert_null(supervisor_find_leader(f->supervisor, process_pid(r.process)));
+        run_done(&r);
+        assert_true((supervisor_cgroup(f->supervisor) != NULL) ==
+                    (supervisor_tracking(f->supervisor)[0] == 'c'));
 }
 
 /* A finished program makes room at once: not when its handles have been closed. */
@@ -213,6 +388,10 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 SUPERVISED(test_limit),
+                SUPERVISED(test_rooms_count),
+                SUPERVISED(test_room_comes),
+                SUPERVISED(test_no_room_at_the_end),
+                SUPERVISED(test_find),
                 SUPERVISED(test_slot_is_free_at_the_end),
                 SUPERVISED(test_many_at_once),
                 SUPERVISED(test_no_zombies),

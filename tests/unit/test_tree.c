@@ -129,7 +129,7 @@ static void test_signal(void **state)
 /* Without a leader: all our descendants, but not us. */
 static void test_everybody(void **state)
 {
-        struct tree_target everybody = { .leader = 0 };
+        struct tree_target everybody = { .kind = TREE_OF_THIS_AGENT };
 
         (void)state;
         (void)start("(env -i setsid sleep 1000 &)", "a");
