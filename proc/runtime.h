@@ -19,7 +19,7 @@ const char *language_name(enum language l);
 /* A program on disk, ready to be started. */
 struct script {
         char *file;       /* the source */
-        char *dir;        /* its own directory under the runtime directory */
+        char *dir;        /* its own directory */
         char **argv;      /* for process_options */
         char **extra_env; /* for environment_build */
 };
@@ -28,13 +28,15 @@ struct script {
  * not (a constant). */
 bool runtime_is_available(enum language l, const char *path, const char **ret_missing);
 
-/* Writes @code to a fresh directory under @runtime_dir, readable for @user, and says how to run it in @cwd.
- * @driver_dir holds the drivers (proc/runtimes/, installed). */
-int script_new(enum language l, const char *code, size_t size, const char *runtime_dir,
+/* Writes @code to a fresh directory @name (what has that name is removed first; NULL: a name of its own) in @root,
+ * readable for @user, and says how to run it in @cwd. @driver_dir holds the drivers (proc/runtimes/, installed). */
+int script_new(enum language l, const char *code, size_t size, const char *root, const char *name,
                const char *driver_dir, const struct credentials *user, const char *cwd,
                struct script **ret, struct error *err);
 /* Removes the directory too, with all that is in it. */
 struct script *script_free(struct script *s);
 /* Does the same if there is nothing but the source in it; else -ENOTEMPTY, and nothing is freed. */
 int script_free_quickly(struct script *s);
+/* Leaves the directory to somebody else. Returns NULL. */
+struct script *script_forget(struct script *s);
 DEFINE_CLEANUP(struct script *, script_free)

@@ -81,18 +81,21 @@ static void describe(const struct runtime *rt, struct script *s, const char *dri
                                                      path && *path ? ":" : "", path ? path : ""));
 }
 
-static int make_dir(const char *runtime_dir, const char *dir, struct error *err)
+static int make_dir(const char *root, const char *dir, struct error *err)
 {
         if (mkdir(dir, 0700) == 0)
                 return 0;
-        /* Somebody tidied up: the runtime directory is made again. */
-        if (errno == ENOENT && path_make_dirs(runtime_dir, 0755, err) == 0 && mkdir(dir, 0700) == 0)
+        /* Somebody tidied up: the directory above is made again. */
+        if (errno == ENOENT && path_make_dirs(root, 0755, err) == 0 && mkdir(dir, 0700) == 0)
                 return 0;
-        return error_set(err, -errno, "make a directory in %s", runtime_dir);
+        /* An agent that was killed has left it. */
+        if (errno == EEXIST && path_remove_tree(dir) == 0 && mkdir(dir, 0700) == 0)
+                return 0;
+        return error_set(err, -errno, "make a directory in %s", root);
 }
 
 /* See the header. */
-int script_new(enum language l, const char *code, size_t size, const char *runtime_dir,
+int script_new(enum language l, const char *code, size_t size, const char *root, const char *name,
                const char *driver_dir, const struct credentials *user, const char *cwd,
                struct script **ret, struct error *err)
 {
@@ -103,9 +106,9 @@ int script_new(enum language l, const char *code, size_t size, const char *runti
         int r;
 
         s = xnew(struct script);
-        s->dir = xasprintf("%s/%s", runtime_dir, id_new(id, "code_"));
+        s->dir = xasprintf("%s/%s", root, name ? name : id_new(id, "code_"));
         s->file = xasprintf("%s/%s", s->dir, rt->file);
-        r = make_dir(runtime_dir, s->dir, err);
+        r = make_dir(root, s->dir, err);
         if (r < 0)
                 return r;
 
@@ -119,13 +122,15 @@ int script_new(enum language l, const char *code, size_t size, const char *runti
         return 0;
 }
 
-static void free_strings(struct script *s)
+/* See the header. */
+struct script *script_forget(struct script *s)
 {
         free(s->file);
         free(s->dir);
         strv_free(s->argv);
         strv_free(s->extra_env);
         free(s);
+        return NULL;
 }
 
 /* See the header. */
@@ -135,8 +140,7 @@ struct script *script_free(struct script *s)
                 return NULL;
 
         (void)path_remove_tree(s->dir); /* it may hold whatever the program left in it */
-        free_strings(s);
-        return NULL;
+        return script_forget(s);
 }
 
 /* See the header. */
@@ -145,6 +149,6 @@ int script_free_quickly(struct script *s)
         (void)unlink(s->file); /* if that fails, so does rmdir */
         if (rmdir(s->dir) < 0 && errno != ENOENT)
                 return -ENOTEMPTY;
-        free_strings(s);
+        (void)script_forget(s);
         return 0;
 }

@@ -45,8 +45,9 @@ static void stage(void *arg)
 
         s->result = stage_input(s);
         if (s->result == 0 && s->code.data)
-                s->result = script_new(s->language, s->code.data, s->code.size, s->runtime_dir,
-                                       s->driver_dir, &owner, s->cwd, &s->script, &s->error);
+                s->result = script_new(s->language, s->code.data, s->code.size, s->script_root,
+                                       s->script_name, s->driver_dir, &owner, s->cwd, &s->script,
+                                       &s->error);
 }
 
 static void on_staged(void *arg)
@@ -82,6 +83,8 @@ static void on_removed(void *arg)
 void staging_done(struct loop *l, struct staging *s)
 {
         s->input_fd = fd_close(s->input_fd);
+        if (s->script && s->script_name)
+                s->script = script_forget(s->script);
         if (!s->script)
                 return;
         /* Usually there is the source alone. What else a program left there, perhaps a million files, is not

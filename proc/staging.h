@@ -20,7 +20,9 @@ struct staging {
         struct json_text input; /* NULL: /dev/null */
         bool input_is_base64;
         const char *cwd;
-        const char *runtime_dir;
+        const char *script_root; /* where the source's directory is made */
+        const char *
+                script_name; /* its name: it stays, for somebody else to remove; NULL: a new one that does not */
         const char *driver_dir;
         uid_t uid; /* whose the source will be */
         gid_t gid;

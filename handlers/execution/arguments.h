@@ -25,9 +25,12 @@ struct execution_args {
         int encoding;
 };
 
+/* As member @run of the arguments' struct. A timeout under @min_timeout_ms is refused, one over max-timeout is
+ * shortened. */
 /* clang-format off */
-#define EXECUTION_FIELDS(strct, default_timeout_s)                                                                     \
-        F_SECONDS   (strct, run.timeout_ms, .name = "timeout", .min = 1, .def = (default_timeout_s) * 1000,            \
+#define EXECUTION_FIELDS(strct, run, default_timeout_s, min_timeout_ms)                                                \
+        F_SECONDS   (strct, run.timeout_ms, .name = "timeout", .min = (min_timeout_ms),                                \
+                     .def = (default_timeout_s) * 1000,                                                                \
                      .doc = "Wall-clock limit, s; over max-timeout is clamped"),                                       \
         F_SECONDS   (strct, run.grace_ms, .name = "kill_grace", .max = 60000,                                          \
                      .set_offset = offsetof(strct, run.has_grace),                                                     \

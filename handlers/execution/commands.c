@@ -17,7 +17,7 @@ const struct json_field commands_args[] = {
                       .doc = "A program, or without args a line for /bin/sh"),
         F_STRING_LIST(struct commands_args, args, .max = LIMIT_ARGS, .max_item = LIMIT_ARG_BYTES,
                       .doc = "The program's arguments"),
-        EXECUTION_FIELDS(struct commands_args, 30),
+        EXECUTION_FIELDS(struct commands_args, run, 30, 1),
         F_END
 };
 /* clang-format on */

@@ -14,7 +14,7 @@ struct commands_args {
 
 extern const struct json_field commands_args[];
 
-/* What is to be run. It points into @args; argv is a new array, which run_new takes. */
+/* What is to be run. It points into @args; argv is a new array. */
 struct run_spec commands_spec(const struct commands_args *args);
 
 int commands_run_post(struct request *req);

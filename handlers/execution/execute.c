@@ -13,7 +13,7 @@
 const struct json_field execute_args[] = {
         F_TEXT(struct execute_args, code, .required = true, .max = LIMIT_CODE_BYTES, .doc = "Source text"),
         F_ENUM(struct execute_args, language, .names = language_names, .def = LANGUAGE_PYTHON, .doc = "Language"),
-        EXECUTION_FIELDS(struct execute_args, 60),
+        EXECUTION_FIELDS(struct execute_args, run, 60, 1),
         F_END
 };
 /* clang-format on */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One run: arguments → staging (source and input are written) → process → end. It does not know who wants it: an
+/* One run: arguments → launch (source and input are written) → process → end. It does not know who wants it: an
  * HTTP request, a stream, a job. */
 
 #include <stdbool.h>
@@ -9,24 +9,11 @@
 #include <stdint.h>
 
 #include "agent/http/problem.h"
-#include "agent/json/field.h"
+#include "handlers/execution/launch.h"
 #include "proc/process.h"
-#include "proc/runtime.h"
 
 struct app;
-struct execution_args;
 struct run;
-
-/* What is pointed to is the owner's, and must live until on_started or on_failed; fields and names are constants. */
-struct run_spec {
-        const struct execution_args *args;
-        const struct json_text *code; /* NULL: argv is the program */
-        enum language language;
-        char **argv;            /* run_new takes the array, not the strings; NULL with code */
-        bool has_input;         /* stdin is fed with process_write, unless the arguments have one */
-        const char *size_field; /* to blame when all together is too long for the kernel */
-        const char *program_field; /* to blame when the program cannot be executed */
-};
 
 /* Exactly one of on_failed and on_end is called, once, and then the run is gone. */
 struct run_ops {
@@ -42,6 +29,8 @@ struct run_ops {
         void (*on_end)(void *arg, struct process *p);
 };
 
+/* Takes the array of @spec; what else it points to must live until on_started or on_failed. With has_input the input is
+ * fed by process_write. */
 struct run *run_new(struct app *app, const struct run_spec *spec, const struct run_ops *ops,
                     void *arg);
 /* Starts it. The caller must expect that it has ended when this returns. */

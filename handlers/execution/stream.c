@@ -21,7 +21,7 @@
 #include "handlers/execution/run.h"
 #include "handlers/execution/stream_private.h"
 
-static void free_if_over(struct stream *s)
+static void free_if_over(struct execution_stream *s)
 {
         if (s->channel || s->run)
                 return;
@@ -44,14 +44,14 @@ static json_t *describe_complete(bool success)
 }
 
 /* All output has been sent. */
-static void send_end(struct stream *s)
+static void send_end(struct execution_stream *s)
 {
         channel_send(s->channel, STEAL(s->result));
         channel_send(s->channel, STEAL(s->complete));
         channel_finish(s->channel);
 }
 
-static void end_without_result(struct stream *s)
+static void end_without_result(struct execution_stream *s)
 {
         s->state = STREAM_ENDED;
         channel_send(s->channel, describe_complete(false));
@@ -59,7 +59,8 @@ static void end_without_result(struct stream *s)
 }
 
 /* See stream_private.h. */
-void stream_refuse(struct stream *s, enum problem p, const char *field, const char *message)
+void stream_refuse(struct execution_stream *s, enum problem p, const char *field,
+                   const char *message)
 {
         channel_send_error(s->channel, p, field, message);
         if (s->state == STREAM_IDLE)
@@ -68,7 +69,7 @@ void stream_refuse(struct stream *s, enum problem p, const char *field, const ch
 
 static void on_refused(void *arg)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         if (s->state == STREAM_IDLE)
                 end_without_result(s);
@@ -81,7 +82,7 @@ static void on_writable(void *arg)
         static const char *const types[] = {
                 [PROCESS_STDOUT] = "stdout", [PROCESS_STDERR] = "stderr"
         };
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
         struct stream_piece piece;
         size_t n = 0;
 
@@ -103,7 +104,7 @@ static void on_writable(void *arg)
 
 static void on_output(void *arg, enum process_channel from, const char *data, size_t size)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         if (!s->channel || size == 0)
                 return;
@@ -120,7 +121,7 @@ static void on_output(void *arg, enum process_channel from, const char *data, si
 
 static void on_failed(void *arg, enum problem p, const char *field, const char *message)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         s->run = NULL;
         s->process = NULL;
@@ -135,7 +136,7 @@ static void on_failed(void *arg, enum problem p, const char *field, const char *
 
 static void on_started(void *arg, struct process *p)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         s->process = p;
         stream_forget_request(s);
@@ -145,7 +146,7 @@ static void on_started(void *arg, struct process *p)
         channel_pause(s->channel, false);
 }
 
-static json_t *describe_result(const struct stream *s, const struct process *p)
+static json_t *describe_result(const struct execution_stream *s, const struct process *p)
 {
         json_t *doc = json_pack("{s:s}", "type", "result");
 
@@ -158,7 +159,7 @@ static json_t *describe_result(const struct stream *s, const struct process *p)
         return doc;
 }
 
-static void add_note(struct stream *s, const struct process_result *result)
+static void add_note(struct execution_stream *s, const struct process_result *result)
 {
         CLEANUP(mem_free) char *note = result_note(result, run_timeout_ms(s->run));
         const char *line = note;
@@ -169,7 +170,7 @@ static void add_note(struct stream *s, const struct process_result *result)
         stream_output_append(&s->output, PROCESS_STDERR, line, strlen(line));
 }
 
-static void prepare_end(struct stream *s, struct process *p)
+static void prepare_end(struct execution_stream *s, struct process *p)
 {
         const struct process_result *result = process_result(p);
         bool success = result->reason == END_EXIT && result->exit_code == 0;
@@ -184,7 +185,7 @@ static void prepare_end(struct stream *s, struct process *p)
 
 static void on_end(void *arg, struct process *p)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
         struct stream_piece piece;
 
         if (s->channel) {
@@ -202,7 +203,7 @@ static void on_end(void *arg, struct process *p)
 }
 
 /* @spec is good for the start alone. */
-static void start(struct stream *s, struct run_spec *spec)
+static void start(struct execution_stream *s, struct run_spec *spec)
 {
         static const struct run_ops ops = {
                 .on_failed = on_failed,
@@ -223,7 +224,7 @@ static void start(struct stream *s, struct run_spec *spec)
 
 static void on_execute(void *arg, const void *args)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
         struct run_spec spec;
 
         if (!stream_keep_code(s, args))
@@ -236,7 +237,7 @@ static void on_execute(void *arg, const void *args)
 
 static void on_run(void *arg, const void *args)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
         struct run_spec spec;
 
         if (!stream_keep_command(s, args))
@@ -251,7 +252,7 @@ static void on_run(void *arg, const void *args)
 
 static void on_shutdown(void *arg)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         if (s->state == STREAM_IDLE) /* what runs has the grace period to end */
                 channel_close(s->channel, WS_GOING_AWAY, "the agent is shutting down");
@@ -259,7 +260,7 @@ static void on_shutdown(void *arg)
 
 static void on_closed(void *arg)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         s->channel = NULL;
         stream_output_done(&s->output);
@@ -273,11 +274,11 @@ static void on_closed(void *arg)
 static int accept_stream(struct request *req, const struct channel_ops *ops)
 {
         struct app *app = request_app(req);
-        struct stream *s;
+        struct execution_stream *s;
 
         if (!ws_admit(app->websockets, req))
                 return 0;
-        s = xnew(struct stream);
+        s = xnew(struct execution_stream);
         s->app = app;
         stream_output_init(&s->output);
         s->channel = channel_accept(app->websockets, app->loop, req, ops, s);

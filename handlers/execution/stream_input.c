@@ -27,7 +27,7 @@ const struct json_field stream_signal_args[] = {
 };
 /* clang-format on */
 
-static bool is_running(struct stream *s)
+static bool is_running(struct execution_stream *s)
 {
         if (s->state == STREAM_RUNNING)
                 return true;
@@ -40,7 +40,7 @@ static bool is_running(struct stream *s)
 /* --- input --- */
 
 /* Says so once: who pours a file into a program need not hear it for each piece. */
-static void tell_unread(struct stream *s)
+static void tell_unread(struct execution_stream *s)
 {
         if (!s->is_unread)
                 stream_refuse(s, PROBLEM_INVALID_REQUEST, "/data",
@@ -50,7 +50,7 @@ static void tell_unread(struct stream *s)
 }
 
 /* After process_write or process_close_input. */
-static void check_written(struct stream *s, int r)
+static void check_written(struct execution_stream *s, int r)
 {
         if (r == PROCESS_E_QUEUED)
                 channel_pause(s->channel, true);
@@ -62,7 +62,7 @@ static void check_written(struct stream *s, int r)
                               "room for more");
 }
 
-static int write_base64(struct stream *s, const struct json_text *text)
+static int write_base64(struct execution_stream *s, const struct json_text *text)
 {
         CLEANUP(mem_free) char *bytes = NULL;
         size_t size;
@@ -83,7 +83,7 @@ static int write_base64(struct stream *s, const struct json_text *text)
 void stream_on_input(void *arg, const void *message)
 {
         const struct stream_input_args *args = message;
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
         int r = 0;
 
         if (!is_running(s))
@@ -100,7 +100,7 @@ void stream_on_input(void *arg, const void *message)
 /* See stream_private.h. */
 void stream_on_eof(void *arg, const void *args)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         (void)args;
         if (is_running(s))
@@ -110,7 +110,7 @@ void stream_on_eof(void *arg, const void *args)
 /* See stream_private.h. */
 void stream_on_input_drained(void *arg)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         if (s->channel)
                 channel_pause(s->channel, false);
@@ -122,7 +122,7 @@ void stream_on_input_drained(void *arg)
 void stream_on_signal(void *arg, const void *message)
 {
         const struct stream_signal_args *args = message;
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
         char text[100];
         int signum;
 
@@ -138,7 +138,7 @@ void stream_on_signal(void *arg, const void *message)
 /* See stream_private.h. */
 void stream_on_kill(void *arg, const void *args)
 {
-        struct stream *s = arg;
+        struct execution_stream *s = arg;
 
         (void)args;
         if (is_running(s))

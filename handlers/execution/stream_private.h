@@ -36,7 +36,7 @@ struct stream_request {
         json_t *env;
 };
 
-struct stream {
+struct execution_stream {
         struct app *app;
         struct channel *channel; /* NULL: closed */
         struct run *run;         /* NULL: not begun, or gone; with both NULL the object goes */
@@ -69,14 +69,15 @@ extern const struct json_field stream_signal_args[];
 
 /* stream.c */
 /* Tells what is wrong with a message. When nothing has been started yet, that is the end: clients wait for it. */
-void stream_refuse(struct stream *s, enum problem p, const char *field, const char *message);
+void stream_refuse(struct execution_stream *s, enum problem p, const char *field,
+                   const char *message);
 
 /* stream_request.c */
 /* Copies the arguments to s->request. False: it must not run, and the client has been told. */
-bool stream_keep_code(struct stream *s, const struct execute_args *args);
-bool stream_keep_command(struct stream *s, const struct commands_args *args);
+bool stream_keep_code(struct execution_stream *s, const struct execute_args *args);
+bool stream_keep_command(struct execution_stream *s, const struct commands_args *args);
 /* Frees the copies, but for a text that is the label. */
-void stream_forget_request(struct stream *s);
+void stream_forget_request(struct execution_stream *s);
 
 /* stream_input.c */
 void stream_on_input(void *arg, const void *args);

@@ -7,7 +7,7 @@
 
 #include "agent/base/alloc.h"
 
-static bool may_start(struct stream *s, const struct execution_args *args)
+static bool may_start(struct execution_stream *s, const struct execution_args *args)
 {
         if (s->state != STREAM_IDLE)
                 stream_refuse(s, PROBLEM_INVALID_REQUEST, "/type",
@@ -37,7 +37,7 @@ static bool copy_text(struct json_text *text, char **ret)
         return true;
 }
 
-static bool keep(struct stream *s, struct json_text *text, struct execution_args *args)
+static bool keep(struct execution_stream *s, struct json_text *text, struct execution_args *args)
 {
         args->env = s->request.env = json_incref(args->env);
         if (copy_text(text, &s->request.text) && copy_text(&args->input, &s->request.input))
@@ -48,7 +48,7 @@ static bool keep(struct stream *s, struct json_text *text, struct execution_args
 }
 
 /* See stream_private.h. */
-bool stream_keep_code(struct stream *s, const struct execute_args *args)
+bool stream_keep_code(struct execution_stream *s, const struct execute_args *args)
 {
         struct execute_args *kept = &s->request.args.code;
 
@@ -59,7 +59,7 @@ bool stream_keep_code(struct stream *s, const struct execute_args *args)
 }
 
 /* See stream_private.h. */
-bool stream_keep_command(struct stream *s, const struct commands_args *args)
+bool stream_keep_command(struct execution_stream *s, const struct commands_args *args)
 {
         struct commands_args *kept = &s->request.args.command;
         struct json_text text = { args->command, strlen(args->command) };
@@ -75,7 +75,7 @@ bool stream_keep_command(struct stream *s, const struct commands_args *args)
 }
 
 /* See stream_private.h. */
-void stream_forget_request(struct stream *s)
+void stream_forget_request(struct execution_stream *s)
 {
         struct stream_request *r = &s->request;
 

@@ -49,7 +49,7 @@ static void make_script(struct fixture *f, enum language l, const char *code, st
         struct error err = ERROR_INIT;
 
         assert_non_null(getenv("AGENT_DRIVERS"));
-        if (script_new(l, code, strlen(code), root, getenv("AGENT_DRIVERS"),
+        if (script_new(l, code, strlen(code), root, NULL, getenv("AGENT_DRIVERS"),
                        supervisor_user(f->supervisor), root, ret, &err) < 0)
                 fail_msg("%s", err.message);
 }
@@ -150,8 +150,9 @@ static void test_script_belongs_to_the_user(void **state)
         (void)state;
         if (geteuid() != 0 || credentials_new("nobody", &nobody, &err) < 0)
                 SKIP_TEST("needs root and nobody");
-        assert_int_equal(script_new(LANGUAGE_BASH, "x", 1, root, "/drivers", nobody, "/", &s, &err),
-                         0);
+        assert_int_equal(
+                script_new(LANGUAGE_BASH, "x", 1, root, NULL, "/drivers", nobody, "/", &s, &err),
+                0);
         assert_int_equal(stat(s->dir, &st), 0);
         assert_int_equal(st.st_uid, nobody->uid);
         assert_int_equal(stat(s->argv[1], &st), 0);
@@ -164,7 +165,7 @@ static void test_script_failure(void **state)
         struct script *s = NULL;
         struct error err = ERROR_INIT;
 
-        assert_int_equal(script_new(LANGUAGE_BASH, "x", 1, "/dev/null/dir", "/drivers",
+        assert_int_equal(script_new(LANGUAGE_BASH, "x", 1, "/dev/null/dir", NULL, "/drivers",
                                     supervisor_user(f->supervisor), "/", &s, &err),
                          -ENOTDIR);
         assert_null(s);

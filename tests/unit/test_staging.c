@@ -52,17 +52,18 @@ static int is_root_empty(void *arg)
         return n == 2;
 }
 
-static void stage(struct loop *l, struct outcome *o, const char *code, size_t code_size,
-                  const char *input, size_t input_size, bool is_base64)
+static void stage_named(struct loop *l, struct outcome *o, const char *name, const char *code,
+                        size_t code_size, const char *input, size_t input_size, bool is_base64)
 {
         *o = (struct outcome){
                 .staging = {
+                        .script_name = name,
                         .code = { code, code_size },
                         .language = LANGUAGE_BASH,
                         .input = { input, input_size },
                         .input_is_base64 = is_base64,
                         .cwd = "/",
-                        .runtime_dir = root,
+                        .script_root = root,
                         .driver_dir = "/drivers",
                         .uid = geteuid(),
                         .gid = getegid(),
@@ -71,6 +72,12 @@ static void stage(struct loop *l, struct outcome *o, const char *code, size_t co
         };
         staging_run(l, &o->staging);
         assert_true(loop_run_until(l, is_done, o, 10000));
+}
+
+static void stage(struct loop *l, struct outcome *o, const char *code, size_t code_size,
+                  const char *input, size_t input_size, bool is_base64)
+{
+        stage_named(l, o, NULL, code, code_size, input, input_size, is_base64);
 }
 
 static void assert_file(const char *path, char c, size_t size)
@@ -157,6 +164,33 @@ static void test_leftovers_are_removed(void **state)
         assert_true(loop_run_until(*state, is_root_empty, NULL, 10000));
 }
 
+/* It is somebody else's to remove; what an earlier attempt has left is in nobody's way. */
+static void test_named_directory_stays(void **state)
+{
+        CLEANUP(mem_free) char *dir = xasprintf("%s/exec_1", root);
+        CLEANUP(mem_free) char *left = xasprintf("%s/left-behind", dir);
+        CLEANUP(mem_free) char *file = NULL;
+        struct outcome o;
+        FILE *f;
+
+        stage_named(*state, &o, "exec_1", "xx", 2, NULL, 0, false);
+        assert_int_equal(o.staging.result, 0);
+        assert_string_equal(o.staging.script->dir, dir);
+        file = xstrdup(o.staging.script->file);
+        staging_done(*state, &o.staging);
+        assert_file(file, 'x', 2);
+
+        f = fopen(left, "we");
+        assert_non_null(f);
+        fclose(f);
+        stage_named(*state, &o, "exec_1", "yyy", 3, NULL, 0, false);
+        assert_int_equal(o.staging.result, 0);
+        staging_done(*state, &o.staging);
+        assert_file(file, 'y', 3);
+        assert_int_equal(access(left, F_OK), -1);
+        assert_int_equal(path_remove_tree(dir), 0);
+}
+
 static void test_directory_is_made_again(void **state)
 {
         struct outcome o;
@@ -206,6 +240,7 @@ int main(void)
                 TEST(test_nothing),
                 TEST(test_base64),
                 TEST(test_leftovers_are_removed),
+                TEST(test_named_directory_stays),
                 TEST(test_directory_is_made_again),
                 TEST(test_no_directory),
         };
