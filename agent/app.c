@@ -2,8 +2,9 @@
 
 /* Starting and stopping, in order.
  *
- * Stopping has four ends that are waited for, in a gate: the server has no request left (REQUESTS), there is no
- * WebSocket left (WEBSOCKETS) and no terminal (TERMINALS), and the supervisor has no process left (SUPERVISOR). On
+ * Stopping has six ends that are waited for, in a gate: the server has no request left (REQUESTS), there is no
+ * WebSocket left (WEBSOCKETS) and no terminal (TERMINALS), the supervisor has no process left (SUPERVISOR), and nothing
+ * is under way any more for background jobs (JOBS), which themselves go on, and webhooks (WEBHOOKS). On
  * SIGTERM terminals end, and the server drains while running executions go on for the grace period; whichever comes
  * first, the end of the last request, stream and terminal or the end of the grace, the supervisor is closed: it kills
  * what is left, which answers those who waited for it. Then the servers, then the loop. */
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #define LOG_MODULE "app"
+#include "agent/app_options.h"
 #include "agent/auth.h"
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
@@ -34,9 +36,14 @@
 #include "agent/loop/loop.h"
 #include "agent/routes.h"
 #include "agent/systemd.h"
+#include "agent/webhook/webhook.h"
 #include "agent/ws/ws.h"
 #include "build_config.h"
+#include "handlers/jobs/callback.h"
+#include "handlers/jobs/control.h"
+#include "handlers/jobs/submit.h"
 #include "handlers/terminal/terminals.h"
+#include "proc/jobs.h"
 #include "proc/supervisor.h"
 
 /* After the supervisor is closed every answer is known; clients that do not read theirs get this long. */
@@ -49,7 +56,10 @@ enum {
         GATE_WEBSOCKETS = 1 << 1,
         GATE_TERMINALS = 1 << 2,
         GATE_SUPERVISOR = 1 << 3,
+        GATE_JOBS = 1 << 4,
+        GATE_WEBHOOKS = 1 << 5,
         GATE_PARTS = GATE_REQUESTS | GATE_WEBSOCKETS | GATE_TERMINALS,
+        GATE_BELOW = GATE_SUPERVISOR | GATE_JOBS | GATE_WEBHOOKS,
 };
 
 /* The parts of the running agent that handlers have no business with. */
@@ -59,6 +69,8 @@ struct runner {
         int argc;
         char *const *argv;
         struct gate gate;
+        struct jobs *jobs; /* until the end; the app's are gone once they are being closed */
+        struct webhooks *webhooks;
         uint64_t max_files; /* of children: the limit that the agent was started with */
         bool is_stopping;
         bool is_supervisor_closing;
@@ -66,63 +78,6 @@ struct runner {
         uv_timer_t stop_timer;
         uv_timer_t watchdog;
 };
-
-/* --- options for the parts --- */
-
-static struct auth_options auth_options(const struct config *c)
-{
-        return (struct auth_options){
-                .secret_file = c->jwt_secret_file,
-                .algorithm = c->jwt_algorithm,
-                .audience = c->jwt_audience,
-                .issuer = c->jwt_issuer,
-                .subject = c->jwt_subject,
-                .leeway_ms = c->jwt_leeway_ms,
-        };
-}
-
-static struct server_options server_options_from(const struct config *c)
-{
-        return (struct server_options){
-                .max_body = c->max_body,
-                .max_connections = c->max_connections,
-                .max_requests = c->max_requests,
-                .header_timeout_ms = c->header_timeout_ms,
-                .body_timeout_ms = c->body_timeout_ms,
-                .idle_timeout_ms = c->idle_timeout_ms,
-                .heartbeat_ms = c->heartbeat_ms,
-                .idempotency_ttl_ms = c->idempotency_ttl_ms,
-                .public_info = c->public_info,
-                .cors_origins = c->cors_origins,
-        };
-}
-
-static struct ws_options ws_options_from(const struct config *c)
-{
-        return (struct ws_options){
-                .max_message = c->max_message,
-                .max_connections = c->max_websockets,
-                .silence_ms = c->websocket_silence_ms,
-        };
-}
-
-static struct supervisor_options supervisor_options_from(const struct config *c, uint64_t max_files)
-{
-        return (struct supervisor_options){
-                .shim = install_shim(),
-                .runtime_dir = c->runtime_dir,
-                .run_as = c->run_as,
-                .use_cgroups = c->cgroup == CGROUP_AUTO,
-                .max_processes = c->max_processes,
-                .max_output = c->max_output,
-                .max_output_total = c->max_output_total,
-                .max_discard = c->max_discard,
-                .keep_tail = c->output_keep == OUTPUT_KEEP_HEAD_TAIL,
-                .max_memory = c->max_memory,
-                .max_tasks = c->max_tasks,
-                .max_files = max_files,
-        };
-}
 
 /* --- stopping --- */
 
@@ -164,12 +119,32 @@ static void on_supervisor_closed(void *arg)
         gate_done(&run->gate, GATE_SUPERVISOR);
 }
 
+static void on_jobs_closed(void *arg)
+{
+        gate_done(&((struct runner *)arg)->gate, GATE_JOBS);
+}
+
+static void on_webhooks_closed(void *arg)
+{
+        gate_done(&((struct runner *)arg)->gate, GATE_WEBHOOKS);
+}
+
+/* Jobs go on, and the journal keeps the webhooks: both are the next agent's. */
+static void close_jobs(struct runner *run)
+{
+        run->app.jobs = NULL;
+        run->app.webhooks = NULL;
+        jobs_close(run->jobs, on_jobs_closed, run);
+        webhooks_close(run->webhooks, on_webhooks_closed, run);
+}
+
 static void close_supervisor(struct runner *run)
 {
         if (run->is_supervisor_closing)
                 return;
         run->is_supervisor_closing = true;
         uv_timer_stop(&run->stop_timer);
+        close_jobs(run);
         supervisor_close(run->app.supervisor, on_supervisor_closed, run);
 }
 
@@ -213,14 +188,24 @@ static void stop(struct runner *run, int signum)
                  (unsigned long long)run->app.config->shutdown_grace_ms);
         (void)systemd_notify_stopping(); /* nothing depends on it */
         run->is_stopping = true;
-        gate_expect(&run->gate, GATE_PARTS | GATE_SUPERVISOR);
+        gate_expect(&run->gate, GATE_PARTS | GATE_BELOW);
         uv_timer_start(&run->stop_timer, on_grace_over, run->app.config->shutdown_grace_ms, 0);
         server_drain(run->app.server, on_requests_ended, run);
         ws_server_drain(run->app.websockets, on_websockets_ended, run);
         terminals_end(run->app.terminals, on_terminals_ended, run);
+        job_waits_end();
 }
 
 /* --- reloading --- */
+
+static struct webhooks_options webhooks_options(struct app *app)
+{
+        struct webhooks_options o = app_webhooks_options(app->config);
+
+        o.on_change = callback_on_change;
+        o.arg = app;
+        return o;
+}
 
 static void reload(struct runner *run)
 {
@@ -230,20 +215,28 @@ static void reload(struct runner *run)
         struct server_options server;
         struct ws_options websockets;
         struct supervisor_options supervisor;
+        struct webhooks_options webhooks;
+        struct jobs_options jobs;
 
         (void)systemd_notify_reloading();
         if (config_reload(app->config, run->argc, run->argv, &err) < 0) {
                 log_error("reload failed, the old configuration stays", "error=%s",
                           log_quote(err.message));
         } else {
-                auth = auth_options(app->config);
-                server = server_options_from(app->config);
-                websockets = ws_options_from(app->config);
-                supervisor = supervisor_options_from(app->config, run->max_files);
+                auth = app_auth_options(app->config);
+                server = app_server_options(app->config);
+                websockets = app_ws_options(app->config);
+                supervisor = app_supervisor_options(app->config, run->max_files);
                 log_set_level((enum log_level)app->config->log_level);
                 server_set_options(app->server, &server);
                 ws_server_set_options(app->websockets, &websockets);
+                jobs = app_jobs_options(app->config, run->max_files);
+                webhooks = webhooks_options(app);
                 supervisor_set_limits(app->supervisor, &supervisor);
+                jobs_set_options(app->jobs, &jobs);
+                if (webhooks_configure(app->webhooks, &webhooks, &err) < 0)
+                        log_error("reload of the webhooks failed, their old options stay",
+                                  "error=%s", log_quote(err.message));
                 if (auth_reload(app->auth, &auth, &err) < 0)
                         log_error("reload of the key failed, the old one stays", "error=%s",
                                   log_quote(err.message));
@@ -332,6 +325,11 @@ static int make_dirs(const struct config *config, struct error *err)
                 r = check_owner(config->runtime_dir, err);
         if (r < 0)
                 return error_wrap(err, "runtime-dir");
+        r = path_make_dirs(config->state_dir, 0711, err);
+        if (r == 0)
+                r = check_owner(config->state_dir, err);
+        if (r < 0)
+                return error_wrap(err, "state-dir");
         return 0;
 }
 
@@ -351,13 +349,31 @@ static uint64_t raise_file_limit(void)
         return before;
 }
 
+/* Jobs first: they lock the directory that all share. */
+static int start_jobs(struct runner *run, struct error *err)
+{
+        struct app *app = &run->app;
+        struct jobs_options jobs = app_jobs_options(app->config, run->max_files);
+        struct webhooks_options webhooks = webhooks_options(app);
+        int r;
+
+        r = jobs_new(&run->loop, app->supervisor, &jobs, &submit_ops, app, &run->jobs, err);
+        if (r < 0)
+                return error_wrap(err, "state-dir");
+        app->jobs = run->jobs;
+        supervisor_take_over(app->supervisor, app->config->state_dir);
+        r = webhooks_new(&run->loop, &webhooks, &run->webhooks, err);
+        app->webhooks = run->webhooks;
+        return r;
+}
+
 static int start(struct runner *run, int *listen_fd, struct error *err)
 {
         struct app *app = &run->app;
-        struct auth_options auth = auth_options(app->config);
-        struct server_options server = server_options_from(app->config);
-        struct ws_options websockets = ws_options_from(app->config);
-        struct supervisor_options supervisor = supervisor_options_from(app->config, run->max_files);
+        struct auth_options auth = app_auth_options(app->config);
+        struct server_options server = app_server_options(app->config);
+        struct ws_options websockets = app_ws_options(app->config);
+        struct supervisor_options supervisor = app_supervisor_options(app->config, run->max_files);
         struct server_environment environment;
         int r;
 
@@ -378,6 +394,9 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         if (r < 0)
                 return r;
         app->terminals = terminals_new();
+        r = start_jobs(run, err);
+        if (r < 0)
+                return r;
 
         environment = (struct server_environment){
                 .loop = &run->loop,
@@ -400,15 +419,23 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
 int app_check(const struct config *config, struct error *err)
 {
         CLEANUP(auth_free) struct auth *auth = NULL;
-        struct auth_options options = auth_options(config);
+        struct auth_options options = app_auth_options(config);
+        struct webhooks_options webhooks = app_webhooks_options(config);
         int r;
 
         r = config_check(config, err);
         if (r == 0)
                 r = install_check(err);
+        if (r == 0)
+                r = webhooks_check_options(&webhooks, err);
         if (r < 0)
                 return r;
         return auth_new(&options, &auth, err);
+}
+
+static void on_given_up(void *arg)
+{
+        (void)arg;
 }
 
 static void give_up_start(struct runner *run)
@@ -417,6 +444,10 @@ static void give_up_start(struct runner *run)
                 return;
         if (run->app.websockets)
                 ws_server_close(run->app.websockets);
+        if (run->jobs)
+                jobs_close(run->jobs, on_given_up, NULL);
+        if (run->webhooks)
+                webhooks_close(run->webhooks, on_given_up, NULL);
         supervisor_close(run->app.supervisor, NULL, NULL);
         loop_run(&run->loop);
 }
@@ -455,6 +486,8 @@ int app_run(struct config *config, int argc, char *const *argv)
 
         terminals_free(run->app.terminals);
         ws_server_free(run->app.websockets);
+        jobs_free(run->jobs);
+        webhooks_free(run->webhooks);
         if (loop_close(&run->loop) < 0)
                 r = -EBUSY;
         auth_free(run->app.auth);

@@ -11,11 +11,13 @@
 
 struct auth;
 struct config;
+struct jobs;
 struct loop;
 struct route;
 struct server;
 struct supervisor;
 struct terminals;
+struct webhooks;
 struct ws_server;
 
 struct app {
@@ -26,6 +28,8 @@ struct app {
         struct server *server;
         struct ws_server *websockets;
         struct terminals *terminals;
+        struct jobs *jobs; /* NULL at the very end, as the next one */
+        struct webhooks *webhooks;
         const struct route *routes;
         size_t n_routes;
         const char *driver_dir; /* the language drivers */

@@ -65,6 +65,15 @@ static char *default_runtime_dir(char *const *envp)
         return xasprintf("/tmp/vm-agent-%u", (unsigned)geteuid());
 }
 
+static char *default_state_dir(const struct config *c, char *const *envp)
+{
+        const char *dir = find_env(envp, "STATE_DIRECTORY");
+
+        if (dir && *dir) /* as above */
+                return xstrndup(dir, strcspn(dir, ":"));
+        return xasprintf("%s/state", c->runtime_dir);
+}
+
 static char *default_secret_file(char *const *envp)
 {
         const char *dir = find_env(envp, "CREDENTIALS_DIRECTORY");
@@ -88,6 +97,8 @@ static void compute_defaults(struct config *c, char *const *envp)
 {
         if (!c->runtime_dir)
                 c->runtime_dir = default_runtime_dir(envp);
+        if (!c->state_dir)
+                c->state_dir = default_state_dir(c, envp);
         if (!c->jwt_secret_file)
                 c->jwt_secret_file = default_secret_file(envp);
         if (!c->vm_id)

@@ -22,6 +22,7 @@ struct config {
         char *listen; /* "ADDR:PORT", "[ADDR6]:PORT" or "unix:PATH" */
         char *workspace;
         char *runtime_dir;
+        char *state_dir; /* what outlives the agent */
         char **allowed_paths;
         char *run_as; /* NULL: the agent's own user */
         char *vm_id;
@@ -64,6 +65,26 @@ struct config {
         uint64_t max_memory;     /* per execution; 0 = no limit */
         uint64_t max_tasks;      /* per execution; 0 = no limit */
         int cgroup;              /* enum cgroup_mode */
+
+        uint64_t max_queued_jobs;
+        uint64_t job_log_size; /* bytes on the disk, of each of stdout and stderr of one job */
+        uint64_t job_keep_ms;  /* how long a job that has ended is known */
+        uint64_t job_keep_count;
+        uint64_t job_keep_size;     /* bytes on the disk, logs of all jobs that have ended */
+        uint64_t job_kill_grace_ms; /* between SIGTERM and SIGKILL, when a job is killed or late */
+
+        int webhook_signature; /* enum webhook_signature */
+        uint64_t webhook_connect_timeout_ms;
+        uint64_t webhook_timeout_ms; /* of one attempt */
+        uint64_t webhook_max_tries;
+        uint64_t webhook_retry_first_ms;
+        uint64_t webhook_retry_max_ms;
+        uint64_t webhook_max_sending; /* at once */
+        uint64_t webhook_max_queued;
+        char **webhook_allow; /* empty or NULL: everything that is not denied */
+        char **webhook_deny;
+        bool webhook_metadata; /* may link-local addresses and the like be targets? */
+        char *webhook_ca_file; /* NULL: the system's */
 
         uint64_t idempotency_ttl_ms;
 };

@@ -31,6 +31,9 @@ static int check_paths(const struct config *c, struct error *err)
         r = check_path("runtime-dir", c->runtime_dir, err);
         if (r < 0)
                 return r;
+        r = check_path("state-dir", c->state_dir, err);
+        if (r < 0)
+                return r;
         for (size_t i = 0; r == 0 && i < strv_len(c->allowed_paths); i++)
                 r = check_path("allowed-path", c->allowed_paths[i], err);
         return r;

@@ -12,6 +12,12 @@
 #include "handlers/execution/stream.h"
 #include "handlers/health.h"
 #include "handlers/info.h"
+#include "handlers/jobs/attach.h"
+#include "handlers/jobs/control.h"
+#include "handlers/jobs/kill.h"
+#include "handlers/jobs/list.h"
+#include "handlers/jobs/output.h"
+#include "handlers/jobs/submit.h"
 #include "handlers/metrics.h"
 #include "handlers/processes.h"
 #include "handlers/terminal/terminals.h"
@@ -35,6 +41,22 @@ const struct route routes[] = {
         { HTTP_GET,  "/stream",            execute_stream_get,    NO_ARGS,                                    AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "The same as /execute/stream" },
         { HTTP_GET,  "/stream/ipython",    execute_stream_get,    NO_ARGS,                                    AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "The same as /execute/stream" },
         { HTTP_GET,  "/commands/stream",   commands_stream_get,   NO_ARGS,                                    AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "Run a command, output live, WebSocket" },
+        { HTTP_POST, "/execute/background", execute_background_post, ARGS(execute_background_args, struct execute_background_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Run code in the background" },
+        { HTTP_POST, "/commands/background", commands_background_post, ARGS(commands_background_args, struct commands_background_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Run a command in the background" },
+        { HTTP_POST, "/execute/async", execute_async_post, ARGS(execute_async_args, struct execute_async_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Run code in the background, result by webhook" },
+        { HTTP_GET, "/execute/processes", jobs_list_get, ARGS(jobs_list_args, struct jobs_list_args), AUTH_JWT, BODY_NONE, 0, "Background processes" },
+        { HTTP_GET, "/execute/processes/{id}", job_get, ARGS(job_id_args, struct job_id_args), AUTH_JWT, BODY_NONE, 0, "One background process" },
+        { HTTP_GET, "/execute/processes/{id}/output", job_output_get, ARGS(job_output_args, struct job_output_args), AUTH_JWT, BODY_NONE, 0, "Its output, once or live" },
+        { HTTP_GET, "/execute/processes/{id}/attach", job_attach_get, ARGS(job_attach_args, struct job_attach_args), AUTH_JWT, BODY_NONE, ROUTE_UPGRADE, "Its output, input and signals, WebSocket" },
+        { HTTP_POST, "/execute/processes/{id}/input", job_input_post, ARGS(job_input_args, struct job_input_args), AUTH_JWT, BODY_JSON, 0, "Write to its standard input" },
+        { HTTP_POST, "/execute/processes/{id}/signal", job_signal_post, ARGS(job_signal_args, struct job_signal_args), AUTH_JWT, BODY_JSON, 0, "Send it a signal" },
+        { HTTP_GET, "/execute/processes/{id}/wait", job_wait_get, ARGS(job_wait_args, struct job_wait_args), AUTH_JWT, BODY_NONE, ROUTE_HEARTBEAT, "Wait for its end" },
+        { HTTP_POST, "/execute/kill/{id}", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
+        { HTTP_POST, "/execute/kill", kill_any, ARGS(kill_body_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
+        { HTTP_DELETE, "/execute/kill", kill_any, ARGS(kill_body_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
+        { HTTP_DELETE, "/execute/kill/{id}", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
+        { HTTP_POST, "/processes/{id}/kill", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
+        { HTTP_POST, "/execute/processes/{id}/kill", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
         { HTTP_GET,  "/terminal",          terminal_get,          ARGS(terminal_args, struct terminal_args),  AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "Interactive shell, WebSocket" },
         { HTTP_GET,  "/terminals",         terminals_get,         NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Open terminals" },
         { HTTP_DELETE, "/terminals/{name}", terminals_name_delete, ARGS(terminals_name_args, struct terminals_name_args), AUTH_JWT, BODY_NONE, 0,    "End a terminal" },

@@ -17,7 +17,7 @@
 #include "agent/base/limits.h"
 #include "agent/base/str.h"
 #include "agent/http/request.h"
-#include "agent/json/escape.h"
+#include "agent/json/write.h"
 #include "proc/system_processes.h"
 #include "proc/system_stat.h"
 
@@ -132,30 +132,12 @@ static size_t select_rows(const struct listing *l, const struct system_snapshot 
         return n;
 }
 
-static int append_escaped(struct buf *b, const char *text, size_t size)
-{
-        struct json_escaper escaper;
-        char piece[1024];
-        int r = 0;
-
-        json_escape_init(&escaper);
-        while (size > 0 && r == 0) {
-                size_t taken;
-                size_t n = json_escape(&escaper, text, size, &taken, piece, sizeof(piece));
-
-                text += taken;
-                size -= taken;
-                r = buf_append(b, piece, n);
-        }
-        return r < 0 ? r : buf_append(b, piece, json_escape_finish(&escaper, piece));
-}
-
 static int append_text(struct buf *b, const char *key, const char *text, size_t size)
 {
         int r = buf_appendf(b, ",\"%s\":\"", key);
 
         if (r == 0)
-                r = append_escaped(b, text, size);
+                r = json_write_escaped(b, text, size);
         return r < 0 ? r : buf_append_str(b, "\"");
 }
 
@@ -171,7 +153,7 @@ static int append_command(struct buf *b, const struct system_snapshot *s,
                                    p->command.size);
         r = buf_append_str(b, ",\"command\":\"[");
         if (r == 0)
-                r = append_escaped(b, name, p->name.size);
+                r = json_write_escaped(b, name, p->name.size);
         return r < 0 ? r : buf_append_str(b, "]\"");
 }
 
@@ -293,8 +275,10 @@ static void collect(void *arg, struct system_owners *o)
 {
         const struct app *app = arg;
 
-        if (app->supervisor) /* there is none any more at the very end */
+        if (app->supervisor) /* there are none any more at the very end */
                 system_owners_add_supervised(o, app->supervisor);
+        if (app->jobs)
+                system_owners_add_jobs(o, app->jobs);
 }
 
 static char *copy(const char *s)

@@ -15,6 +15,7 @@
 #include "agent/base/alloc.h"
 #include "agent/base/fd.h"
 #include "agent/base/str.h"
+#include "proc/jobs_private.h"
 #include "proc/process_private.h"
 #include "proc/system_snapshot.h"
 #include "proc/tree.h"
@@ -48,6 +49,29 @@ void system_owners_add_supervised(struct system_owners *o, const struct supervis
                 system_owners_add(o, p->id, p->id, p->has_ended ? "lingering" : "running", p->pid,
                                   !process_owes(p, OWED_LEADER));
         }
+}
+
+/* A keeper is a leader, too: what its job leaves behind descends from it, whatever else that forgets. */
+static void add_job(struct system_owners *o, const struct job *job)
+{
+        bool has_ended = job_phase_is_final(job_phase(job));
+        const char *status = has_ended ? "lingering" : "running";
+
+        if (has_ended && !job_is_lingering(job))
+                return;
+        if (job_pid(job) > 0)
+                system_owners_add(o, job_execution_id(job), job_process_id(job), status,
+                                  job_pid(job), has_ended);
+        if (job->keeper > 0)
+                system_owners_add(o, job_execution_id(job), job_process_id(job), status,
+                                  job->keeper, false);
+}
+
+/* See the header. */
+void system_owners_add_jobs(struct system_owners *o, struct jobs *j)
+{
+        for (struct job *job = jobs_newest(j); job; job = jobs_older(job))
+                add_job(o, job);
 }
 
 /* See the header. */

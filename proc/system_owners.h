@@ -9,6 +9,7 @@
 
 #include "agent/base/id.h"
 
+struct jobs;
 struct supervisor;
 struct system_process;
 
@@ -32,6 +33,8 @@ void system_owners_add(struct system_owners *o, const char *execution_id, const 
                        const char *status, pid_t leader, bool leader_is_gone);
 /* All that a supervisor has. */
 void system_owners_add_supervised(struct system_owners *o, const struct supervisor *s);
+/* All background jobs of which something lives, their keepers included. */
+void system_owners_add_jobs(struct system_owners *o, struct jobs *j);
 void system_owners_done(struct system_owners *o);
 
 /* For who marks. Sorting comes before everything else, and no owner is added after it. */

@@ -166,7 +166,7 @@ def test_the_agents_own_settings_never_reach_a_child(new_agent):
     )
     lines = expect_result(agent.run("env"))["stdout"].splitlines()
     names = {line.split("=", 1)[0] for line in lines}
-    secrets = {name for name in names if name.startswith("VM_AGENT_")} - {"VM_AGENT_EXECUTION_ID"}
+    secrets = {name for name in names if name.startswith("VM_AGENT_")} - {"VM_AGENT_EXECUTION_ID", "VM_AGENT_INSTANCE"}
     assert not secrets
     assert not names & {"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "LISTEN_FDS", "LISTEN_PID", "WATCHDOG_USEC"}
 

@@ -5,12 +5,13 @@ import os
 import time
 
 import pytest
-from hopx_ai import AsyncSandbox, Sandbox
+from hopx_ai import Sandbox
 from hopx_ai.errors import AgentError
 
 from lib import tokens
 from lib.control_plane import ControlPlane
-from lib.sdk import control_plane, fresh_token_cache  # noqa: F401 (fixtures)
+from lib.sdk import async_sandbox, control_plane, fresh_token_cache  # noqa: F401 (fixtures)
+from lib.sdk import debug_sandbox as sandbox  # noqa: F401
 
 LANGUAGES = {
     "python": "print(6 * 7)",
@@ -23,22 +24,6 @@ LANGUAGES = {
 def skip_if_absent(agent, language):
     if language not in agent.anonymous.get("/health").json()["features"]["languages"]:
         pytest.skip(f"no {language}")
-
-
-@pytest.fixture
-def sandbox(agent):
-    sandbox = Sandbox.debug(agent.url, tokens.token())
-    yield sandbox
-    sandbox._agent_client.close()
-
-
-@pytest.fixture
-async def async_sandbox(control_plane):
-    sandbox = await AsyncSandbox.connect("sandbox-1", api_key="key", base_url=control_plane.url)
-    yield sandbox
-    if sandbox._agent_client:
-        await sandbox._agent_client.close()
-    await sandbox._client.close()
 
 
 def test_health_and_info(sandbox):

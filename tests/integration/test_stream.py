@@ -268,7 +268,8 @@ def test_messages_after_the_end(agent):
     """The execution is over while its output is still on its way."""
     with Stream(agent, COMMANDS) as stream:
         stream.execute(command="yes | head -c 3000000; touch written", workdir=str(agent.workspace))
-        wait_until((agent.workspace / "written").exists, "the end of the program")
+        wait_until((agent.workspace / "written").exists, "the last thing that it does")
+        wait_until(lambda: agent.gauges()["processes_running"] == 0, "the end of the program")
         for type in ("input", "signal", "kill", "execute"):
             stream.send(type=type, data="x", signal="INT", command="echo second")
         stream.finish()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -76,21 +77,12 @@ class Agent:
         }
         self.port = None
         self.is_closed = False
-        with open(self.log_file, "wb") as log:
-            self.process = subprocess.Popen(
-                self._wrapper_arguments() + [str(BINARY), *option_arguments(self.options)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.directory,
-                env={**base_environment(), **self._sanitizer_options(), MARK: self.mark, **(environment or {})},
-                start_new_session=True,
-            )
-        self.pid = self.process.pid
+        self.environment = environment or {}
+        self.start_process()
         has_token = credentials and isinstance(secret, str)
         self._headers = tokens.bearer(tokens.token(secret)) if has_token else {}
         try:
-            self._wait_until_ready()
+            self.wait_until_ready()
         except BaseException:
             self.process.kill()
             self.process.wait()
@@ -122,6 +114,19 @@ class Agent:
         return response.json()["agent"]
 
     # The process
+
+    def start_process(self):
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                self._wrapper_arguments() + [str(BINARY), *option_arguments(self.options)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={**base_environment(), **self._sanitizer_options(), MARK: self.mark, **self.environment},
+                start_new_session=True,
+            )
+        self.pid = self.process.pid
 
     def log(self):
         return self.log_file.read_text(errors="replace")
@@ -179,6 +184,7 @@ class Agent:
         self.is_closed = True
         try:
             if self.is_alive():
+                self.end_jobs()
                 self.wait_until_idle()
                 self.signal(signal.SIGTERM)
                 self.wait_for_exit()
@@ -186,6 +192,27 @@ class Agent:
         finally:
             self._clean_up()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def keepers(self):
+        """The parents of background jobs, which outlive the agent, as their directories name them."""
+        found = []
+        state = Path(self.options.get("state_dir") or Path(self.options["runtime_dir"]) / "state")
+        for file in state.glob("jobs/*/keeper"):
+            facts = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+            pid = int(facts.get("pid", 0))
+            if pid and procfs.is_running(pid) and b"agent-keeper" in os.fsencode(procfs.executable(pid)):
+                found.append(pid)
+        return found
+
+    def end_jobs(self):
+        """They would outlive the agent."""
+        for status in ("queued", "running") if self.keepers() else ():
+            response = self.http.get("/execute/processes", params={"status": status, "limit": 1000})
+            for job in response.json()["processes"]:
+                self.http.post(f"/execute/kill/{job['process_id']}", json={"grace": 0})
+        for pid in self.keepers():  # what has ended and left something running
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def check_remains(self):
         """What must be true after the agent's end, whatever it was doing."""
@@ -203,10 +230,11 @@ class Agent:
         if self.is_alive():
             self.process.kill()
         self.process.wait()
-        for pid in self.survivors():
-            os.kill(pid, signal.SIGKILL)
+        for pid in self.keepers() + self.survivors():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
-    def _wait_until_ready(self):
+    def wait_until_ready(self):
         def find_port():
             if not self.is_alive():
                 raise AssertionError(f"the agent ended with {self.process.returncode}:\n{self.log_tail()}")

@@ -56,6 +56,14 @@ def environment(pid):
     return {os.fsdecode(name): os.fsdecode(value) for name, value in pairs}
 
 
+def executable(pid):
+    """The program's path, or an empty string when there is no such process."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return ""
+
+
 def command_line(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

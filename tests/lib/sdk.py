@@ -2,8 +2,9 @@
 """Fixtures for tests of the public Python client; a test file imports those that it wants."""
 
 import pytest
-from hopx_ai import Sandbox
+from hopx_ai import AsyncSandbox, Sandbox
 
+from lib import tokens
 from lib.control_plane import ControlPlane
 
 
@@ -30,3 +31,20 @@ def sandbox(control_plane):
     if sandbox._agent_client:
         sandbox._agent_client.close()
     sandbox._client.close()
+
+
+@pytest.fixture
+def debug_sandbox(agent):
+    """Without a control plane."""
+    sandbox = Sandbox.debug(agent.url, tokens.token())
+    yield sandbox
+    sandbox._agent_client.close()
+
+
+@pytest.fixture
+async def async_sandbox(control_plane):
+    sandbox = await AsyncSandbox.connect("sandbox-1", api_key="key", base_url=control_plane.url)
+    yield sandbox
+    if sandbox._agent_client:
+        await sandbox._agent_client.close()
+    await sandbox._client.close()

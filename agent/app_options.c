@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include "agent/app_options.h"
+
+#include "agent/config.h"
+#include "agent/install.h"
+
+/* See the header. */
+struct auth_options app_auth_options(const struct config *c)
+{
+        return (struct auth_options){
+                .secret_file = c->jwt_secret_file,
+                .algorithm = c->jwt_algorithm,
+                .audience = c->jwt_audience,
+                .issuer = c->jwt_issuer,
+                .subject = c->jwt_subject,
+                .leeway_ms = c->jwt_leeway_ms,
+        };
+}
+
+/* See the header. */
+struct server_options app_server_options(const struct config *c)
+{
+        return (struct server_options){
+                .max_body = c->max_body,
+                .max_connections = c->max_connections,
+                .max_requests = c->max_requests,
+                .header_timeout_ms = c->header_timeout_ms,
+                .body_timeout_ms = c->body_timeout_ms,
+                .idle_timeout_ms = c->idle_timeout_ms,
+                .heartbeat_ms = c->heartbeat_ms,
+                .idempotency_ttl_ms = c->idempotency_ttl_ms,
+                .public_info = c->public_info,
+                .cors_origins = c->cors_origins,
+        };
+}
+
+/* See the header. */
+struct ws_options app_ws_options(const struct config *c)
+{
+        return (struct ws_options){
+                .max_message = c->max_message,
+                .max_connections = c->max_websockets,
+                .silence_ms = c->websocket_silence_ms,
+        };
+}
+
+/* See the header. */
+struct supervisor_options app_supervisor_options(const struct config *c, uint64_t max_files)
+{
+        return (struct supervisor_options){
+                .shim = install_shim(),
+                .runtime_dir = c->runtime_dir,
+                .run_as = c->run_as,
+                .use_cgroups = c->cgroup == CGROUP_AUTO,
+                .max_processes = c->max_processes,
+                .max_output = c->max_output,
+                .max_output_total = c->max_output_total,
+                .max_discard = c->max_discard,
+                .keep_tail = c->output_keep == OUTPUT_KEEP_HEAD_TAIL,
+                .max_memory = c->max_memory,
+                .max_tasks = c->max_tasks,
+                .max_files = max_files,
+        };
+}
+
+/* See the header. */
+struct jobs_options app_jobs_options(const struct config *c, uint64_t max_files)
+{
+        return (struct jobs_options){
+                .state_dir = c->state_dir,
+                .shim = install_shim(),
+                .keeper = install_keeper(),
+                .max_queued = c->max_queued_jobs,
+                .keep_ms = c->job_keep_ms,
+                .max_kept = c->job_keep_count,
+                .max_kept_bytes = c->job_keep_size,
+                .log_capacity = c->job_log_size,
+                .max_memory = c->max_memory,
+                .max_tasks = c->max_tasks,
+                .max_files = max_files,
+        };
+}
+
+/* See the header. */
+struct webhooks_options app_webhooks_options(const struct config *c)
+{
+        return (struct webhooks_options){
+                .state_dir = c->state_dir,
+                .ca_file = c->webhook_ca_file,
+                .connect_timeout_ms = c->webhook_connect_timeout_ms,
+                .timeout_ms = c->webhook_timeout_ms,
+                .max_tries = (unsigned)c->webhook_max_tries,
+                .retry_first_ms = c->webhook_retry_first_ms,
+                .retry_max_ms = c->webhook_retry_max_ms,
+                .max_sending = (unsigned)c->webhook_max_sending,
+                .max_queued = (unsigned)c->webhook_max_queued,
+                .signature = (enum webhook_signature)c->webhook_signature,
+                .allow = c->webhook_allow,
+                .deny = c->webhook_deny,
+                .deny_metadata = !c->webhook_metadata,
+        };
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* GET /execute/processes/{id}/attach: a background job's output live, its input, signals and window size, over a
+ * WebSocket. */
+
+#include "agent/json/field.h"
+
+struct request;
+
+struct job_attach_args {
+        const char *id;
+        const char *offset;
+};
+extern const struct json_field job_attach_args[];
+int job_attach_get(struct request *req);
