@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmark_jobs import bench_jobs
 from benchmark_terminal import bench_terminal
 from report import Row, added_row, ratio_row, value_row
 from servers import Agent, BenchError, Peer, Reference, environment
@@ -241,4 +242,5 @@ BENCHMARKS = {
     "output": bench_output,
     "peer": bench_peer,
     "terminal": bench_terminal,
+    "jobs": bench_jobs,
 }
