@@ -223,7 +223,8 @@ int transfer_start(struct transfers *owner, const struct transfer_request *reque
         t->done = done;
         t->arg = arg;
         (void)snprintf(t->host, sizeof(t->host), "%s", request->host);
-        t->easy = curl_easy_init();
+        if (transfers_open(owner) == 0)
+                t->easy = curl_easy_init();
         if (!t->easy) {
                 transfer_free(t);
                 return -ENOMEM;

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,28 +22,20 @@ struct watch {
         curl_socket_t fd;
 };
 
-/* libcurl's process-wide part exists as long as anybody uses it. All on the loop's thread. */
-static unsigned n_users;
+/* libcurl's process-wide part. It costs milliseconds and megabytes, so there is none before the first delivery, and
+ * then it is a worker that makes it. It stays until the program's end. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static CURLcode once_result;
 
-static int global_init(struct error *err)
+static void load(void)
 {
-        const curl_version_info_data *info;
-
-        if (n_users == 0 && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-                return error_set(err, -ENOMEM, "libcurl");
-        n_users++;
-        info = curl_version_info(CURLVERSION_NOW);
-        /* Otherwise a slow name server would stop the loop. */
-        if (!(info->features & CURL_VERSION_ASYNCHDNS))
-                return error_set(err, -ENOSYS, "libcurl %s looks names up synchronously",
-                                 info->version);
-        return 0;
+        once_result = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static void global_done(void)
+/* See the header. */
+void transfers_load(void)
 {
-        if (--n_users == 0)
-                curl_global_cleanup();
+        (void)pthread_once(&once, load);
 }
 
 /* Results are collected at the end of each turn, outside of libcurl: their owners may start new requests. */
@@ -158,37 +151,39 @@ static const char *find_ca_path(void)
         return has_hashes ? path : NULL;
 }
 
-/* See the header. */
-int transfers_new(struct loop *l, const struct target_rules *rules, struct transfers **ret,
-                  struct error *err)
+/* See transfers_private.h. */
+int transfers_open(struct transfers *t)
 {
-        struct transfers *t = NULL;
-        int r;
-
-        r = global_init(err);
-        if (r == 0) {
-                t = xnew(struct transfers);
-                t->multi = curl_multi_init();
-                if (!t->multi) {
-                        free(t);
-                        r = error_set(err, -ENOMEM, "libcurl");
-                }
-        }
-        if (r < 0) {
-                if (n_users > 0)
-                        global_done();
-                return r;
-        }
-
-        t->loop = l;
-        t->rules = rules;
+        if (t->multi)
+                return 0;
+        transfers_load();
+        t->multi = once_result == CURLE_OK ? curl_multi_init() : NULL;
+        if (!t->multi)
+                return -ENOMEM;
         t->ca_path = find_ca_path();
-        list_init(&t->running);
-        t->timer = timer_new(l, on_timeout, t);
         curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
         curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
         curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timeout_wanted);
         curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+        return 0;
+}
+
+/* See the header. */
+int transfers_new(struct loop *l, const struct target_rules *rules, struct transfers **ret,
+                  struct error *err)
+{
+        const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
+        struct transfers *t;
+
+        /* Otherwise a slow name server would stop the loop. */
+        if (!(info->features & CURL_VERSION_ASYNCHDNS))
+                return error_set(err, -ENOSYS, "libcurl %s looks names up synchronously",
+                                 info->version);
+        t = xnew(struct transfers);
+        t->loop = l;
+        t->rules = rules;
+        list_init(&t->running);
+        t->timer = timer_new(l, on_timeout, t);
         *ret = t;
         return 0;
 }
@@ -205,9 +200,9 @@ struct transfers *transfers_free(struct transfers *t)
                 list_remove(&transfer->link);
                 transfer_free(transfer);
         }
-        (void)curl_multi_cleanup(t->multi); /* stops the last watches */
+        if (t->multi)
+                (void)curl_multi_cleanup(t->multi); /* stops the last watches */
         timer_free(t->timer);
         free(t);
-        global_done();
         return NULL;
 }

@@ -40,6 +40,10 @@ struct transfer_request {
         const char *ca_file; /* NULL: the system's */
 };
 
+/* Makes libcurl ready, which takes milliseconds the first time: to be called by a worker thread before each
+ * transfer_start, which does it itself otherwise. */
+void transfers_load(void);
+
 /* @rules is looked at whenever a connection is made. -ENOSYS: this libcurl cannot do what is needed. */
 int transfers_new(struct loop *l, const struct target_rules *rules, struct transfers **ret,
                   struct error *err);

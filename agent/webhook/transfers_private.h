@@ -13,7 +13,7 @@ struct timer;
 
 struct transfers {
         struct loop *loop;
-        CURLM *multi;
+        CURLM *multi; /* NULL before the first transfer */
         struct timer *timer;
         const struct target_rules *rules;
         const char *ca_path; /* the system's certificates by hash, or NULL */
@@ -43,6 +43,8 @@ struct transfer {
         void *arg;
 };
 
+/* Makes @t->multi if there is none yet. -ENOMEM. */
+int transfers_open(struct transfers *t);
 /* libcurl is done with @t: unlinks and frees it, and then calls its owner. */
 void transfer_finish(struct transfer *t, CURLcode code);
 struct transfer *transfer_free(struct transfer *t);

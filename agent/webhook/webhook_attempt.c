@@ -222,6 +222,7 @@ static void load_run(void *arg)
         job->result = journal_read(job->dir, job->id, true, e, &job->error);
         if (job->result < 0)
                 return;
+        transfers_load();
         job->timestamp_s = clock_realtime_s();
         if (e->secret)
                 (void)signature_make(job->signature, job->form, e->secret, job->timestamp_s,
