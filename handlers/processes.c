@@ -281,6 +281,24 @@ static void collect(void *arg, struct system_owners *o)
                 system_owners_add_jobs(o, app->jobs);
 }
 
+/* See the header. */
+int processes_ask(struct request *req, struct system_query *q)
+{
+        struct app *app = request_app(req);
+        int r;
+
+        if (!processes)
+                processes = system_processes_new(app->loop, collect, app);
+        r = system_processes_ask(processes, q);
+        if (r != -EBUSY)
+                return r;
+        request_set_header(req, "Retry-After", "1");
+        request_fail(req, PROBLEM_LIMIT_REACHED,
+                     "%d requests wait for a look at the processes already; try again",
+                     LIMIT_PROCESS_LISTINGS);
+        return 1;
+}
+
 static char *copy(const char *s)
 {
         return s && *s ? xstrdup(s) : NULL;
@@ -289,12 +307,8 @@ static char *copy(const char *s)
 /* Answers GET /processes. */
 int processes_get(struct request *req)
 {
-        struct app *app = request_app(req);
         struct listing *l = xnew(struct listing);
         int r;
-
-        if (!processes)
-                processes = system_processes_new(app->loop, collect, app);
 
         l->query.run = run;
         l->query.done = on_done;
@@ -305,15 +319,8 @@ int processes_get(struct request *req)
         l->args.name = l->args.user = NULL; /* the request's */
         buf_init(&l->body, 0);
 
-        r = system_processes_ask(processes, &l->query);
-        if (r == 0)
-                return 0;
-        listing_free(l);
-        if (r == -EBUSY) {
-                request_set_header(req, "Retry-After", "1");
-                return request_fail(req, PROBLEM_LIMIT_REACHED,
-                                    "%d requests wait for the list of processes already; try again",
-                                    LIMIT_PROCESS_LISTINGS);
-        }
-        return r;
+        r = processes_ask(req, &l->query);
+        if (r != 0)
+                listing_free(l);
+        return r < 0 ? r : 0;
 }

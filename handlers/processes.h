@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct system_query;
 
 struct processes_args {
         const char *name;
@@ -21,3 +22,7 @@ struct processes_args {
 extern const struct json_field processes_args[];
 
 int processes_get(struct request *req);
+
+/* Asks for the next look at the system's processes, with the agent's own marked: system_processes_ask. 0; 1: too many
+ * wait already, and the request has been failed; or a negative errno. Unless it is 0 the query stays the caller's. */
+int processes_ask(struct request *req, struct system_query *q);

@@ -20,11 +20,11 @@
 #include "agent/app.h"
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
-#include "agent/base/limits.h"
 #include "agent/base/str.h"
 #include "agent/config.h"
 #include "agent/http/request.h"
 #include "handlers/jobs/await.h"
+#include "handlers/processes.h"
 #include "proc/jobs.h"
 #include "proc/supervisor.h"
 #include "proc/system_processes.h"
@@ -194,19 +194,6 @@ struct search {
         bool is_left;        /* the client has gone */
 };
 
-/* One for the program, as that of GET /processes. */
-static struct system_processes *processes;
-
-static void collect(void *arg, struct system_owners *o)
-{
-        const struct app *app = arg;
-
-        if (app->supervisor) /* there are none any more at the very end */
-                system_owners_add_supervised(o, app->supervisor);
-        if (app->jobs)
-                system_owners_add_jobs(o, app->jobs);
-}
-
 /* On a worker thread. */
 static void run(struct system_query *q, const struct system_snapshot *s)
 {
@@ -258,29 +245,21 @@ static void on_search_left(void *arg)
 
 static int search_and_kill(struct request *req, pid_t pid, uint32_t grace_ms)
 {
-        struct app *app = request_app(req);
         struct search *s = xnew(struct search);
         int r;
 
-        if (!processes)
-                processes = system_processes_new(app->loop, collect, app);
         s->query.run = run;
         s->query.done = on_searched;
         s->request = request_ref(req);
         s->pid = pid;
         s->grace_ms = grace_ms;
-        r = system_processes_ask(processes, &s->query);
+        r = processes_ask(req, &s->query);
         if (r == 0) {
                 request_on_cancel(req, on_search_left, s);
                 return 0;
         }
         search_free(s);
-        if (r != -EBUSY)
-                return r;
-        request_set_header(req, "Retry-After", "1");
-        return request_fail(req, PROBLEM_LIMIT_REACHED,
-                            "%d requests wait for a look at the processes already; try again",
-                            LIMIT_PROCESS_LISTINGS);
+        return r < 0 ? r : 0;
 }
 
 static int kill_by_pid(struct request *req, pid_t pid, const char *id, uint32_t grace_ms)

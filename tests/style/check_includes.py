@@ -57,7 +57,7 @@ ROWS = [
     # The page that browsers get at / instead of JSON.
     ("handlers/health", (*FOR_HANDLERS, "handlers/console/console.h"), ("jansson",)),
     # Jobs run what executions run, later; and what is on the disk is read by worker threads.
-    ("handlers/jobs/", (*FOR_HANDLERS, "handlers/execution/", "agent/loop/job.h"), ("jansson",)),
+    ("handlers/jobs/", (*FOR_HANDLERS, "handlers/execution/", "handlers/processes.h", "agent/loop/job.h"), ("jansson",)),
     ("handlers/", FOR_HANDLERS, ("jansson",)),
     # level 5
     ("agent/", EVERYTHING, ("uv", "jansson")),
