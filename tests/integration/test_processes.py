@@ -19,7 +19,7 @@ import pytest
 from lib import procfs
 from lib.agent import BINARY
 from lib.expect import expect_error, expect_json, expect_result
-from lib.processes import SLEEPER, child, listing, row_of, rows_by_pid
+from lib.processes import MAX_LIMIT, SLEEPER, child, listing, row_of, rows_by_pid
 from lib.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
@@ -423,7 +423,7 @@ def test_what_is_hidden_is_not_there(new_agent):
             pytest.skip("no agent without privileges here")
         transport = httpx.HTTPTransport(uds=str(socket), retries=3)
         with httpx.Client(transport=transport, base_url="http://agent", headers=agent.http.headers) as client:
-            rows = expect_json(client.get("/processes"))["processes"]
+            rows = expect_json(client.get("/processes", params={"limit": MAX_LIMIT}))["processes"]
             assert process.pid in [row["pid"] for row in rows]
             assert {row["uid"] for row in rows} == {65534}
     finally:
