@@ -27,9 +27,22 @@ struct watch {
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode once_result;
 
+static void load_run(void *arg)
+{
+        (void)arg;
+        once_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* In a thread of its own, as what OpenSSL then keeps for the thread is freed by the thread's end: a worker's end comes
+ * after OpenSSL's own. */
 static void load(void)
 {
-        once_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+        uv_thread_t thread;
+
+        if (uv_thread_create(&thread, load_run, NULL) < 0)
+                load_run(NULL);
+        else
+                uv_thread_join(&thread);
 }
 
 /* See the header. */
