@@ -2,12 +2,14 @@
 
 /* The queue and its journal: limits, a disk without room, closing, and agents that are killed at any moment. */
 
+#include <err.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/limits.h"
@@ -360,7 +362,7 @@ static int play_agent(char **argv)
         h->options.max_queued = 1000;
         h->options.on_change = NULL;
         if (webhooks_new(h->loop, &h->options, &h->w, &err) < 0)
-                return 1;
+                errx(1, "webhooks_new: %s", err.message);
         for (int i = 0; i < N_PER_ROUND; i++) {
                 CLEANUP(mem_free) char *id = xasprintf("kill_%s_%d", argv[4], i);
                 CLEANUP(mem_free) char *url = xasprintf("http://127.0.0.1:%s/random", argv[3]);
@@ -372,10 +374,11 @@ static int play_agent(char **argv)
                                               .body_size = strlen(body) };
 
                 if (webhook_queue(h->w, &spec, on_promised, hooks_find(h, id), &err) < 0)
-                        return 1;
+                        errx(1, "webhook_queue: %s", err.message);
         }
         loop_run(h->loop);
-        return 1; /* never: it is killed */
+        for (;;)
+                (void)pause(); /* all is delivered, and the kill still comes */
 }
 
 static pid_t start_agent(const struct hooks *h, int round, int *ret_fd)
