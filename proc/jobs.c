@@ -393,7 +393,7 @@ int jobs_new(struct loop *l, struct supervisor *s, const struct jobs_options *o,
         j->host = (struct job_host){ .loop = l,
                                      .shim = j->options.shim,
                                      .keeper = j->options.keeper,
-                                     .user = supervisor_user(s),
+                                     .user = supervisor_other_user(s),
                                      .cgroup = supervisor_cgroup(s) };
         j->jobs_root = xasprintf("%s/jobs", o->state_dir);
         j->scripts_root = xasprintf("%s/scripts", o->state_dir);

@@ -37,8 +37,6 @@ static int start_program(struct process *p, const struct process_options *o, con
         CLEANUP(mem_free) char *marker = xasprintf(TREE_MARKER "=%s", p->id);
         char *const markers[] = { marker, s->instance, NULL };
         CLEANUP(mem_free) char **envp = tree_mark(o->envp, markers);
-        bool is_self = s->user->uid == geteuid() &&
-                       geteuid() != 0; /* then there is nothing to change, nor may we */
         struct spawn_spec spec = {
                 .shim = s->options.shim,
                 .argv = o->argv,
@@ -48,7 +46,7 @@ static int start_program(struct process *p, const struct process_options *o, con
                          e->fd[2] >= 0 ? e->fd[2] : e->fd[1] },
                 .set_tty = p->is_terminal,
                 .cgroup_fd = p->leaf.fd,
-                .user = s->options.run_as && !is_self ? s->user : NULL,
+                .user = supervisor_other_user(s),
                 .max_memory = s->cgroup && cgroup_has_memory(s->cgroup) ? 0 : s->options.max_memory,
                 .max_files = s->options.max_files,
         };

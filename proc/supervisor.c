@@ -403,6 +403,14 @@ const struct credentials *supervisor_user(const struct supervisor *s)
         return s->user;
 }
 
+/* See the header. For root it may be about groups. */
+const struct credentials *supervisor_other_user(const struct supervisor *s)
+{
+        bool is_self = s->user->uid == geteuid() && geteuid() != 0;
+
+        return s->options.run_as && !is_self ? s->user : NULL;
+}
+
 /* See the header. */
 struct cgroup *supervisor_cgroup(const struct supervisor *s)
 {

@@ -76,6 +76,8 @@ struct process *supervisor_find_leader(struct supervisor *s, pid_t pid);
 /* Who the children run as, and where their cgroups are (NULL: nowhere). */
 struct cgroup *supervisor_cgroup(const struct supervisor *s);
 const struct credentials *supervisor_user(const struct supervisor *s);
+/* Whom a child has to become; NULL: it stays who the agent is. Then nothing is to be changed, nor may most agents. */
+const struct credentials *supervisor_other_user(const struct supervisor *s);
 const char *supervisor_runtime_dir(const struct supervisor *s);
 /* "cgroup" or "subreaper": how trees are found. */
 const char *supervisor_tracking(const struct supervisor *s);

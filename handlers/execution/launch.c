@@ -55,6 +55,15 @@ void launch_explain_size(const struct launch *l, struct launch_failure *ret)
                     field + 1);
 }
 
+/* See the header. What is for want of something may be different the next time. */
+void launch_explain_setup(int error, struct launch_failure *ret)
+{
+        bool is_passing = error == EAGAIN || error == ENOMEM || error == ENFILE;
+
+        launch_fail(ret, is_passing ? PROBLEM_UNAVAILABLE : PROBLEM_COMMAND_NOT_EXECUTABLE, NULL,
+                    "the process could not be set up: %s", strerror(error));
+}
+
 /* See the header. */
 void launch_explain(const struct launch *l, const struct spawn_failure *failure,
                     struct launch_failure *ret)
@@ -79,8 +88,7 @@ void launch_explain(const struct launch *l, const struct spawn_failure *failure,
                 launch_fail(ret, PROBLEM_COMMAND_NOT_EXECUTABLE, field,
                             "%s: %.200s cannot be executed: %s", field + 1, l->program, why);
         else
-                launch_fail(ret, PROBLEM_INTERNAL, NULL, "the process could not be set up: %s",
-                            why);
+                launch_explain_setup(failure->error, ret);
 }
 
 /* --- the checks --- */

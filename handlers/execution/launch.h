@@ -70,6 +70,8 @@ bool launch_check(const struct app *app, const struct run_spec *spec,
 /* Why there was a process, but no program in it. */
 void launch_explain(const struct launch *l, const struct spawn_failure *failure,
                     struct launch_failure *ret);
+/* What comes before the program (user, limits, terminal) failed with @error. */
+void launch_explain_setup(int error, struct launch_failure *ret);
 /* The arguments and the environment together are too long for the kernel. */
 void launch_explain_size(const struct launch *l, struct launch_failure *ret);
 

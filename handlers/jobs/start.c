@@ -98,8 +98,7 @@ static void explain_briefly(const struct spawn_failure *failure, struct launch_f
                 launch_fail(ret, PROBLEM_COMMAND_NOT_EXECUTABLE, NULL,
                             "the program could not be executed: %s", why);
         else
-                launch_fail(ret, PROBLEM_INTERNAL, NULL, "the process could not be set up: %s",
-                            why);
+                launch_explain_setup(failure->error, ret);
 }
 
 static void explain(struct job *job, const struct spawn_failure *failure)
