@@ -144,6 +144,8 @@ COMMANDS = [
 @pytest.mark.parametrize("name, shown", COMMANDS, ids=[repr(name) for name, _ in COMMANDS])
 def test_odd_commands(agent, name, shown):
     with child([name, b"1000"], executable=SLEEPER[0]) as process:
+        # In the middle of its exec it has a name already, and no arguments yet.
+        wait_until(lambda: row_of(agent, process.pid)["command"] != "[sleep]", "a command line")
         assert row_of(agent, process.pid)["command"] == shown
 
 

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "agent/base/fd.h"
+#include "tests/lib/skip.h"
 
 static void test_parse_accepts(void **state)
 {
@@ -145,7 +146,7 @@ static void test_name(void **state)
         (void)state;
         assert_string_equal(listen_name(-1, name), "?");
         if (fd < 0 || bind(fd, (const struct sockaddr *)&loopback, sizeof(loopback)) < 0)
-                skip(); /* no IPv6 here */
+                SKIP_TEST("no IPv6 here");
         assert_int_equal(strncmp(listen_name(fd, name), "[::1]:", 6), 0);
         assert_int_equal(listen_parse(name, &address, &len, &err), 0);
 }
