@@ -24,6 +24,14 @@
 #define LIMIT_REPLY_INLINE (64 * KIB) /* larger documents are encoded while they are sent */
 #define LIMIT_STREAM_QUEUE (1 * MIB)  /* of a streamed answer, what its client has not taken */
 
+/* Uploads */
+#define LIMIT_MULTIPART_FIELD   (64 * KIB) /* value of a part that is not a file */
+#define LIMIT_MULTIPART_FIELDS  64
+#define LIMIT_MULTIPART_FILES   10000
+#define LIMIT_MULTIPART_HEADERS (16 * KIB) /* of one part */
+#define LIMIT_UPLOADS_HELD \
+        (64 * MIB) /* received and not written; over 256 uploads have 256 KiB each */
+
 /* Requests with an Idempotency-Key */
 #define LIMIT_IDEMPOTENCY_KEY     255  /* characters */
 #define LIMIT_IDEMPOTENCY_ENTRIES 4096 /* that run, or whose answer is kept */
@@ -80,6 +88,61 @@
 #define LIMIT_JOB_TAIL      (64 * KIB) /* of each stream, on the process object */
 #define LIMIT_JOB_CALLBACK  (4 * MIB)  /* of each stream, in a callback */
 #define LIMIT_JOB_FOLLOWERS 256        /* that read the output of all jobs live */
+
+/* Files */
+#define LIMIT_FILES_LONG          2 /* operations at once that may take seconds, such as a search */
+#define LIMIT_FILES_WAITING       256         /* of them that wait for their turn */
+#define LIMIT_FILE_PATH           4095        /* bytes of a path: the system's own limit */
+#define LIMIT_FILE_READ           (32 * MIB)  /* of one file in a JSON answer */
+#define LIMIT_FILE_READ_HELD      (128 * MIB) /* of all such answers that are being sent */
+#define LIMIT_FILE_LIST_PAGE      1000000     /* entries that are asked for at once */
+#define LIMIT_FILE_LIST_QUEUE     (4 * MIB)   /* of a list that its client has not taken */
+#define LIMIT_FILE_BATCH          256    /* files of one batch; each has up to four descriptors */
+#define LIMIT_FILE_EDITS          100000 /* places in one file that are replaced at once */
+#define LIMIT_FILE_REPLACE        (16 * MIB)  /* size of a file that is edited, before and after */
+#define LIMIT_FILE_DIFF           (256 * KIB) /* text of the difference that an edit answers */
+#define LIMIT_FILE_MODE           64          /* characters */
+#define LIMIT_FILE_ID_RECORD      (64 * KIB)  /* of one user or group, as the system tells it */
+#define LIMIT_FILE_LIST_BATCH     512 /* entries that are collected before they are handed on */
+#define LIMIT_FILE_LIST_TEXTS     (256 * KIB) /* of their paths */
+#define LIMIT_FILE_TAR_QUEUE      (2 * MIB)   /* of an archive that its client has not taken */
+#define LIMIT_FILE_UNSIZED        (4 * MIB) /* of a file that does not know its size, as in /proc */
+#define LIMIT_UPLOAD_WAITING      32        /* files before their path; each has descriptors */
+#define LIMIT_WALK_OPEN           16        /* directories that are open at once */
+#define LIMIT_WALK_DEPTH          65536     /* directories in directories */
+#define LIMIT_WALK_NAMES          (64 * MIB) /* that are sorted, in all directories on the way down */
+#define LIMIT_GLOB_PATTERN        1024       /* bytes */
+#define LIMIT_GLOB_NESTING        16         /* of braces */
+#define LIMIT_EXTRACTIONS         3          /* archives at once: fewer than workers */
+#define LIMIT_EXTRACT_ENTRIES     500000     /* of one archive; and directories that they imply */
+#define LIMIT_EXTRACT_DEPTH       256        /* directories in each other */
+#define LIMIT_EXTRACT_DIRECTORIES (32 * MIB) /* of their names, until all is unpacked */
+#define LIMIT_EXTRACT_INDEX       (16 * MIB) /* directory of a zip archive, which is kept in memory */
+#define LIMIT_EXTRACT_HEADER      (2 * MIB)  /* of one entry, which takes up to twelve times that */
+#define LIMIT_EXTRACT_WINDOW      (80 * MIB) /* memory to unpack xz; what xz -9 packs needs 65 */
+#define LIMIT_PATH_LINKS          40         /* symbolic links on one path, as the kernel */
+#define LIMIT_SEARCH_PATTERN      4096       /* bytes */
+#define LIMIT_SEARCH_FILE_MS      5000       /* an expression's time for one file */
+#define LIMIT_SEARCH_STEPS        4000000    /* and at one place in it: some hundred milliseconds */
+#define LIMIT_SEARCH_HEAP         (16 * MIB) /* what it may need there */
+#define LIMIT_SEARCH_MATCHES      10000      /* of one answer */
+#define LIMIT_SEARCH_CONTEXT      100        /* lines before and after */
+#define LIMIT_SEARCH_LINE         1024       /* bytes of a line that are shown */
+#define LIMIT_SEARCH_ANSWER       (4 * MIB)  /* text of one answer */
+#define LIMIT_SEARCH_FILE         (64 * MIB) /* larger files are skipped */
+
+/* Watches of files */
+#define LIMIT_WATCHES           32        /* on one connection */
+#define LIMIT_WATCHES_ALL       128       /* on all connections together */
+#define LIMIT_WATCHES_ENDING    128       /* that nobody wants any more, and workers still have */
+#define LIMIT_WATCH_ENTRIES     1000000   /* that one remembers; 130 bytes each, a directory 280 */
+#define LIMIT_WATCH_ENTRIES_ALL 2000000   /* that all of them remember */
+#define LIMIT_WATCH_MARKS       65536     /* names to be looked at, before one says "overflow" */
+#define LIMIT_WATCH_MARKS_TEXT  (4 * MIB) /* of these names */
+#define LIMIT_WATCH_RENAMES     16384 /* reported at once; later ones are found out by looking */
+#define LIMIT_WATCH_PATTERNS    64    /* of what one of them leaves out */
+#define LIMIT_WATCH_QUEUE       (256 * KIB) /* changes that the client has not taken: the engine waits */
+#define LIMIT_WATCH_ANSWERS     64          /* other messages: no more are read from the client */
 
 /* Webhooks */
 #define LIMIT_WEBHOOK_ID            64 /* characters of a delivery's id */

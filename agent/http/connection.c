@@ -5,13 +5,17 @@
 
 #include "agent/http/connection.h"
 
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define LOG_MODULE "http"
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
+#include "agent/http/body_private.h"
+#include "agent/http/refusal.h"
 #include "agent/http/request_private.h"
 
 /* Registers a connection in @all. @fd stays the HTTP library's. */
@@ -87,12 +91,53 @@ void connection_expect(struct connection *c, uint64_t timeout_ms)
         c->deadline_ms = timeout_ms > 0 ? clock_now_ms() + timeout_ms : 0;
 }
 
+/* The library has no function for it, but when a timeout is switched off and on again, its time begins anew. */
+static void restart_idle_timeout(struct MHD_Connection *conn)
+{
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+                conn, MHD_CONNECTION_INFO_CONNECTION_TIMEOUT);
+        unsigned timeout = info ? info->connection_timeout : 0;
+
+        if (timeout == 0)
+                return;
+        MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+        MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, timeout);
+}
+
+/* See the header. */
+void connection_note_progress(struct list *all)
+{
+        list_for_each(pos, all) {
+                struct connection *c = list_entry(pos, struct connection, link);
+                const struct request *req = c->request;
+                int unsent;
+
+                if (!req || req->state != REQUEST_REPLYING || !req->is_queued ||
+                    req->is_suspended || ioctl(c->fd, SIOCOUTQ, &unsent) < 0)
+                        continue;
+                if (unsent < c->unsent)
+                        restart_idle_timeout(req->conn);
+                c->unsent = unsent;
+        }
+}
+
 /* Ends the connection as if the client had closed it. */
 void connection_cut(struct connection *c)
 {
         /* Fails only when the peer closed it already. */
         (void)shutdown(c->fd, SHUT_RDWR);
         c->deadline_ms = 0;
+}
+
+/* Is it a body that the client owes? Then nothing of an answer was sent. */
+static bool awaits_body(const struct request *req)
+{
+        const struct body *b = req->upload;
+
+        if (req->is_suspended || req->refused_status > 0)
+                return false;
+        return b ? req->state == REQUEST_RUNNING && b->is_expected && !b->is_over
+                 : req->state == REQUEST_BODY && !req->is_dispatched;
 }
 
 /* See the header. */
@@ -106,6 +151,9 @@ unsigned connection_cut_expired(struct list *all)
 
                 if (c->deadline_ms == 0 || c->deadline_ms > now)
                         continue;
+                if (c->request && awaits_body(c->request))
+                        refusal_send(c->request, PROBLEM_REQUEST_TIMEOUT,
+                                     "the body did not arrive in time (option body-timeout)");
                 connection_cut(c);
                 n++;
         }

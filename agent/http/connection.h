@@ -23,6 +23,7 @@ struct connection {
         uint64_t deadline_ms;    /* monotonic; 0: the client owes nothing */
         struct request *request; /* being received or answered, or NULL */
         uv_poll_t *watch;        /* for the client's end of the stream; NULL: seen already */
+        int unsent; /* bytes in the socket that the client had not taken at the last look */
         bool is_hung_up;
         struct server *owner;
         void (*on_hangup)(struct connection *c);
@@ -44,9 +45,14 @@ void connection_tell_hang_ups(struct list *all);
 /* The client has @timeout_ms from now to finish the current phase. 0: no deadline. */
 void connection_expect(struct connection *c, uint64_t timeout_ms);
 
+/* To the HTTP library a client is idle when its socket takes nothing more. But a socket may have room for megabytes,
+ * which a slow client needs minutes for. So for those of @all that have taken something since the last call the time
+ * that they may be idle begins anew. */
+void connection_note_progress(struct list *all);
+
 /* The HTTP library sees the end of the stream and closes the connection in its own time. */
 void connection_cut(struct connection *c);
-/* Cuts those of @all whose deadline has passed; returns how many. */
+/* Cuts those of @all whose deadline has passed; returns how many. Those who owe a body are told why. */
 unsigned connection_cut_expired(struct list *all);
 /* Cuts those without a request, or with one whose headers have not arrived. */
 void connection_cut_idle(struct list *all);

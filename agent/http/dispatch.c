@@ -4,6 +4,8 @@
 
 #include "agent/http/request_private.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +13,7 @@
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
+#include "agent/base/str.h"
 #include "agent/http/connection.h"
 #include "agent/http/idempotency.h"
 #include "agent/http/idempotency_request.h"
@@ -55,11 +58,70 @@ static bool lookup(void *arg, enum field_in in, const char *name, const char **r
                               : lookup_path(req, name, ret, ret_size);
 }
 
-static void call_handler(struct request *req)
+struct count {
+        const struct json_field *field;
+        unsigned n;
+        const char *name; /* the last one that fits */
+};
+
+static enum MHD_Result count_names(void *arg, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+        struct count *c = arg;
+        bool is_name = str_equal_nocase(name, c->field->name); /* as they are looked up */
+
+        (void)kind;
+        (void)value;
+        if (!is_name && (!c->field->alias || !str_equal_nocase(name, c->field->alias)))
+                return MHD_YES;
+        c->name = is_name ? c->field->name : c->field->alias;
+        c->n++;
+        return MHD_YES;
+}
+
+/* A parameter of the query that is given twice means two things, and only one would be done. The name, or NULL. */
+static const char *find_repeated(const struct request *req)
+{
+        for (const struct json_field *f = req->match.route->args; f->type != JSON_FIELD_END; f++) {
+                struct count c = { .field = f };
+
+                if (f->in != IN_QUERY)
+                        continue;
+                MHD_get_connection_values(req->conn, MHD_GET_ARGUMENT_KIND, count_names, &c);
+                if (c.n > 1)
+                        return c.name;
+        }
+        return NULL;
+}
+
+/* Returns a negative errno when the request has been answered. */
+static int decode_arguments(struct request *req)
 {
         const struct route *route = req->match.route;
         struct json_source source = { .body = req->json, .lookup = lookup, .arg = req };
         struct error err = ERROR_INIT;
+        const char *repeated = find_repeated(req);
+        char field[sizeof(err.field)];
+        int r;
+
+        if (repeated) {
+                (void)snprintf(field, sizeof(field), "/%s", repeated);
+                request_fail_field(req, PROBLEM_INVALID_REQUEST, field,
+                                   "%s: is in the query more than once", repeated);
+                return -EINVAL;
+        }
+        req->args = xcalloc(1, route->args_size);
+        r = json_decode(route->args, &source, req->args, route->args_size, &err);
+        if (r < 0)
+                request_fail_field(
+                        req, r == -ENOKEY ? PROBLEM_MISSING_PARAMETER : PROBLEM_INVALID_REQUEST,
+                        err.field, "%s", err.message);
+        return r;
+}
+
+static void call_handler(struct request *req)
+{
+        const struct route *route = req->match.route;
         int r;
 
         /* The shutdown may have begun while the body arrived, or was parsed; what the handler needs may be gone. */
@@ -67,20 +129,11 @@ static void call_handler(struct request *req)
                 request_fail(req, PROBLEM_UNAVAILABLE, "the agent is shutting down");
                 return;
         }
-        if (route->args) {
-                req->args = xcalloc(1, route->args_size);
-                r = json_decode(route->args, &source, req->args, route->args_size, &err);
-                if (r < 0) {
-                        request_fail_field(req,
-                                           r == -ENOKEY ? PROBLEM_MISSING_PARAMETER
-                                                        : PROBLEM_INVALID_REQUEST,
-                                           err.field, "%s", err.message);
-                        return;
-                }
-        }
+        if (route->args && decode_arguments(req) < 0)
+                return;
 
         request_set_state(req, REQUEST_RUNNING);
-        if (route->flags & ROUTE_HEARTBEAT)
+        if ((route->flags & ROUTE_HEARTBEAT) && !req->upload) /* else from the body's end on */
                 req->heartbeat_at_ms = clock_now_ms() + server_options(req->server)->heartbeat_ms;
         if (req->idempotency_key && !idempotency_admit(req))
                 return; /* what it asks for was done, or is being done */
@@ -166,7 +219,7 @@ void request_dispatch(struct request *req)
 
         req->is_dispatched = true;
         connection_expect(req->connection, 0);
-        if (req->match.route->body == BODY_NONE) {
+        if (req->match.route->body != BODY_JSON) {
                 call_handler(req);
                 return;
         }

@@ -19,6 +19,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/base/str.h"
+#include "agent/http/body_private.h"
 #include "agent/http/connection.h"
 #include "agent/http/idempotency_request.h"
 #include "agent/http/refusal.h"
@@ -137,6 +138,9 @@ static int check_target(struct request *req, const char *version)
                                     LIMIT_QUERY_PARAMETERS);
         if (str_equal(version, "HTTP/1.1") && !header(req, "Host"))
                 return request_fail(req, PROBLEM_INVALID_REQUEST, "HTTP/1.1 needs a Host header");
+        if (header(req, "Expect") && !str_equal_nocase(header(req, "Expect"), "100-continue"))
+                return request_fail(req, PROBLEM_EXPECTATION_FAILED,
+                                    "Expect: only '100-continue' is understood");
         return check_framing(req);
 }
 
@@ -182,6 +186,8 @@ static void check_route(struct request *req)
         for (unsigned i = 0; i < req->match.n_parameters; i++)
                 req->parameters[i] = xstrndup(req->match.parameters[i].value,
                                               req->match.parameters[i].value_size);
+        if (req->match.route && req->match.route->body == BODY_STREAM)
+                body_new(req);
         if (req->match.route)
                 return;
         if (cors_is_on(req) && str_equal(req->method, "OPTIONS") && header(req, "Origin"))
@@ -249,6 +255,21 @@ static void check_token(struct request *req)
         request_fail(req, PROBLEM_INVALID_TOKEN, "Invalid or expired token");
 }
 
+static uint64_t max_body(const struct request *req)
+{
+        const struct server_options *o = server_options(req->server);
+
+        switch (req->match.route->body) {
+        case BODY_NONE:
+                return LIMIT_DRAIN_BYTES;
+        case BODY_STREAM:
+                return o->max_upload > 0 ? o->max_upload : UINT64_MAX;
+        case BODY_JSON:
+                break;
+        }
+        return o->max_body;
+}
+
 static void check_limits(struct request *req)
 {
         const struct server_options *o = server_options(req->server);
@@ -266,13 +287,42 @@ static void check_limits(struct request *req)
                              (unsigned long long)o->max_requests);
                 return;
         }
-        req->body.max = req->match.route->body == BODY_NONE ? LIMIT_DRAIN_BYTES : o->max_body;
+        req->body.max = (size_t)MIN(max_body(req), (uint64_t)SIZE_MAX);
         if (announced_size(req, &size) && size > req->body.max)
                 request_fail(req, PROBLEM_TOO_LARGE,
                              "the body has %llu bytes, at most %zu are accepted",
                              (unsigned long long)size, req->body.max);
         else if (req->match.route->flags & ROUTE_UPGRADE)
                 upgrade_check(req);
+}
+
+static enum MHD_Result find_packed(void *cls, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+        const char **packed = cls;
+
+        (void)kind;
+        if (str_equal_nocase(name, "Content-Encoding") && value && *value &&
+            !str_equal_nocase(value, "identity"))
+                *packed = value;
+        return MHD_YES;
+}
+
+/* What is packed would be stored as it is, and be no JSON. */
+static void check_encoding(struct request *req)
+{
+        const char *packed = NULL;
+        uint64_t size;
+
+        if (!has_chunked_body(req) && (!announced_size(req, &size) || size == 0))
+                return;
+        MHD_get_connection_values(req->conn, MHD_HEADER_KIND, find_packed, &packed);
+        if (!packed)
+                return;
+        request_set_header(req, "Accept-Encoding", "identity");
+        request_fail(req, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+                     "Content-Encoding: %.64s is not understood here; send the body as it is",
+                     log_quote(packed));
 }
 
 static void expect_body(struct request *req)
@@ -301,7 +351,7 @@ static const char *skip_authority(const char *target)
 void request_begin(struct request *req, const char *method, const char *path, const char *version)
 {
         static void (*const checks[])(struct request *) = { check_route, check_token, check_limits,
-                                                            idempotency_check };
+                                                            check_encoding, idempotency_check };
 
         connection_expect(req->connection, 0);
         req->method = xstrdup(method);
@@ -316,7 +366,8 @@ void request_begin(struct request *req, const char *method, const char *path, co
                 request_set_state(req, REQUEST_BODY);
         else
                 req->discards_body = true;
-        expect_body(req);
+        if (!req->upload)
+                expect_body(req);
 }
 
 /* See request_private.h. */

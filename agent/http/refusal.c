@@ -14,6 +14,7 @@
 
 #include "agent/http/refusal.h"
 
+#include <assert.h>
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 #include <sys/socket.h>
 
 #include "agent/base/alloc.h"
+#include "agent/base/buf.h"
 #include "agent/base/id.h"
 #include "agent/http/connection.h"
 #include "agent/http/request_private.h"
@@ -57,6 +59,39 @@ void refusal_send(struct request *req, enum problem p, const char *message)
         req->refused_status = problem_status(p);
 }
 
+static void append_header(void *arg, const char *name, const char *value)
+{
+        (void)buf_appendf(arg, "%s: %s\r\n", name, value);
+}
+
+/* See the header. */
+void refusal_send_reply(struct request *req)
+{
+        const struct reply *reply = &req->reply;
+        CLEANUP(buf_done) struct buf b;
+        int r;
+
+        assert(reply->is_set && !reply->document && !req->stream && !req->file && !req->upgrade);
+        buf_init(&b, 0);
+        (void)buf_appendf(&b, "HTTP/1.1 %u %s\r\n", reply->status,
+                          MHD_get_reason_phrase_for(reply->status));
+        if (reply->type)
+                append_header(&b, "Content-Type", reply->type);
+        append_header(&b, "X-Request-ID", req->id);
+        for (unsigned i = 0; i < reply->n_headers; i++)
+                append_header(&b, reply->headers[i].name, reply->headers[i].value);
+        request_cors_headers(req, append_header, &b);
+        r = buf_appendf(&b, "Content-Length: %zu\r\nConnection: close\r\n\r\n", reply->size);
+        if (r == 0)
+                r = buf_append(&b, reply->data, reply->size);
+        req->refused_status = reply->status;
+        if (r < 0)
+                return;
+        req->sent = reply->size;
+        /* A client that takes no answer gets none. */
+        (void)send(req->connection->fd, b.data, b.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void refuse_for_library(struct MHD_Connection *conn, unsigned status)
 {
         const struct connection *c =
@@ -85,6 +120,8 @@ static void refuse_for_library(struct MHD_Connection *conn, unsigned status)
         default:
                 break;
         }
+        if (c->request && c->request->refused_status > 0)
+                return; /* it has its answer, and goes on with something else */
         if (c->request)
                 refusal_send(c->request, p, message);
         else

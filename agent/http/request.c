@@ -18,7 +18,9 @@
 #include "agent/base/clock.h"
 #include "agent/base/id.h"
 #include "agent/base/log.h"
+#include "agent/http/body_private.h"
 #include "agent/http/connection.h"
+#include "agent/http/file_private.h"
 #include "agent/http/idempotency_request.h"
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
@@ -91,6 +93,7 @@ static void request_free(struct request *req)
         free(req->args);
         for (unsigned i = 0; i < ROUTE_MAX_PARAMETERS; i++)
                 free(req->parameters[i]);
+        free(req->upload);
         free(req->method);
         free(req->path);
         free(req);
@@ -145,6 +148,8 @@ void request_gone(struct request *req)
         if (req->state != REQUEST_RUNNING && req->state != REQUEST_BODY) {
                 /* The answer is on its way; MHD will find out about the socket itself. It does not when there is
                  * nothing to send, and of a stream nothing may come for ever. */
+                if (req->file && file_is_awaited(req->file))
+                        return; /* it will, when there is something to send */
                 if (req->stream)
                         stream_lose(req->stream);
                 request_wake(req);
@@ -154,7 +159,8 @@ void request_gone(struct request *req)
         server_environment(req->server)->metrics->hangups++;
         request_set_state(req, REQUEST_GONE);
         request_wake(req);
-        if (!req->claim)
+        if (!body_abort(req, server_is_draining(req->server) ? BODY_STOPPED : BODY_CLIENT_LEFT) &&
+            !req->claim)
                 run_cancel_hook(req);
         request_unref(req);
 }
@@ -183,7 +189,9 @@ void request_completed(struct request *req)
         struct metrics *metrics = server_environment(req->server)->metrics;
         unsigned status;
 
-        assert(!req->is_suspended);
+        /* MHD has looked at what is behind the piece of the body that it was suspended for, and found it malformed. It
+         * only lets go of connections that are not suspended. */
+        request_wake(req);
         if (req->state ==
             REQUEST_RUNNING) /* MHD gave up on a connection that sent its header early */
                 request_gone(req);
@@ -200,13 +208,14 @@ void request_completed(struct request *req)
                 .path = req->path ? req->path : "-",
                 .status = status,
                 .duration_us = clock_now_us() - req->started_us,
-                .received = req->body.size + req->discarded,
+                .received = req->upload ? req->upload->received : req->body.size + req->discarded,
                 .sent = req->sent,
                 .subject = req->principal.subject,
         });
 
         upgrade_forget(req);
         req->stream = stream_close(req->stream);
+        req->file = file_close(req->file);
         request_set_state(req, REQUEST_DONE);
         req->conn = NULL;
         req->connection = NULL;

@@ -59,7 +59,7 @@ int request_reply_document(struct request *req, unsigned status,
                            struct document *body); /* takes body */
 int request_reply_bytes(struct request *req, unsigned status, const char *type, const void *data,
                         size_t size);
-/* Takes @data, from malloc. */
+/* Takes @data (from malloc; may be NULL when @size is 0). */
 int request_reply_text(struct request *req, unsigned status, const char *type, char *data,
                        size_t size);
 int request_fail(struct request *req, enum problem p, const char *fmt, ...) PRINTF_LIKE(3, 4);

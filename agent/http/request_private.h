@@ -17,7 +17,9 @@
 #include "agent/http/request.h"
 #include "agent/http/router.h"
 
+struct body;
 struct connection;
+struct file;
 struct idempotency_entry;
 struct server;
 struct stream;
@@ -82,7 +84,9 @@ struct request {
         const struct upgrade_ops *upgrade; /* owed one of its calls; NULL: none */
         void *upgrade_arg;
 
+        struct body *upload;   /* of a route with BODY_STREAM; NULL: the others' is in body */
         struct stream *stream; /* the answer's body comes from there; NULL: it is in reply */
+        struct file *file;     /* likewise */
 };
 
 /* request.c */
@@ -108,14 +112,25 @@ bool request_feed(struct request *req, const char *data, size_t size);
 /* Whether a refused request's body is small enough to be read, so that the connection survives. */
 bool request_can_drain(const struct request *req);
 
+/* access.c */
+/* What MHD's access handler does for a request. */
+enum MHD_Result request_access(struct request *req, const char *method, const char *url,
+                               const char *version, const char *data, size_t *size);
+
 /* dispatch.c */
 /* The body is complete: parse, decode, call the handler. */
 void request_dispatch(struct request *req);
 
 /* response.c */
+/* True while an answer is wanted: by the client, or by those who have sent the same request. A second answer is a bug
+ * (R4). */
+bool request_wants_reply(const struct request *req);
 /* The answer is in req->reply. */
 void request_accept_reply(struct request *req);
 /* Queues what is known to MHD: the answer, or its header when the answer is still owed. */
 enum MHD_Result request_queue_response(struct request *req);
+/* The headers that let pages of other origins read the answer; @add(@arg) is called for each. */
+void request_cors_headers(struct request *req,
+                          void (*add)(void *arg, const char *name, const char *value), void *arg);
 /* The next sign of life is due: white space, or what a stream has for it. */
 void request_heartbeat(struct request *req, uint64_t now_ms);

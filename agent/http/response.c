@@ -12,13 +12,17 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/str.h"
 #include "agent/base/utf8.h"
+#include "agent/http/body_private.h"
 #include "agent/http/connection.h"
+#include "agent/http/file.h"
+#include "agent/http/file_private.h"
 #include "agent/http/idempotency_request.h"
 #include "agent/http/refusal.h"
 #include "agent/http/server.h"
@@ -77,6 +81,13 @@ static void on_reader_freed(void *cls)
         request_unref(req);
 }
 
+/* A 304 may say how long the content is that it does not have, and MHD would; but fetch in node then waits for it until
+ * the connection is closed. There is only one way to keep MHD from it: not to tell it any size. */
+static bool is_not_modified(const struct request *req)
+{
+        return is_ready(req) && req->reply.status == MHD_HTTP_NOT_MODIFIED;
+}
+
 /* Of an answer that MHD pulls nobody knows the size. */
 static struct MHD_Response *make_pulled_response(struct request *req)
 {
@@ -86,7 +97,7 @@ static struct MHD_Response *make_pulled_response(struct request *req)
                                                      request_ref(req), on_reader_freed);
         /* MHD 0.9.75 sends the mark behind the last chunk to HEAD as well, which would become the beginning of the next
          * answer. So there are no chunks, and there is no next answer. */
-        if (response && str_equal(req->method, MHD_HTTP_METHOD_HEAD))
+        if (response && (str_equal(req->method, MHD_HTTP_METHOD_HEAD) || is_not_modified(req)))
                 MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
         return response;
 }
@@ -102,7 +113,9 @@ static struct MHD_Response *make_response(struct request *req)
 
         if (req->upgrade)
                 return upgrade_response(req);
-        if (is_ready(req) && !reply->document && !req->stream) {
+        if (req->file)
+                return file_response(req->file);
+        if (is_ready(req) && !reply->document && !req->stream && !is_not_modified(req)) {
                 req->sent = reply->size;
                 if (reply->shared)
                         return MHD_create_response_from_buffer_with_free_callback_cls(
@@ -114,24 +127,30 @@ static struct MHD_Response *make_response(struct request *req)
         return make_pulled_response(req);
 }
 
-static void add_cors_headers(struct request *req, struct MHD_Response *response)
+/* See request_private.h. */
+void request_cors_headers(struct request *req,
+                          void (*add)(void *arg, const char *name, const char *value), void *arg)
 {
         char *const *origins = server_options(req->server)->cors_origins;
         const char *origin;
 
         if (!origins || !origins[0])
                 return;
-        MHD_add_response_header(response, "Vary", "Origin");
+        add(arg, "Vary", "Origin");
         origin = MHD_lookup_connection_value(req->conn, MHD_HEADER_KIND, "Origin");
         for (; origin && *origins; origins++) {
                 if (strcmp(*origins, "*") != 0 && strcmp(*origins, origin) != 0)
                         continue;
-                MHD_add_response_header(response, "Access-Control-Allow-Origin", origin);
+                add(arg, "Access-Control-Allow-Origin", origin);
                 /* "*" is for requests without cookies, which ours are; not all browsers know it. */
-                MHD_add_response_header(response, "Access-Control-Expose-Headers",
-                                        "X-Request-ID, *");
+                add(arg, "Access-Control-Expose-Headers", "X-Request-ID, *");
                 return;
         }
+}
+
+static void add_header(void *arg, const char *name, const char *value)
+{
+        MHD_add_response_header(arg, name, value);
 }
 
 /* See request_private.h. */
@@ -156,14 +175,15 @@ enum MHD_Result request_queue_response(struct request *req)
         MHD_add_response_header(response, "X-Request-ID", req->id);
         for (unsigned i = 0; i < reply->n_headers; i++)
                 MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
-        add_cors_headers(req, response);
+        request_cors_headers(req, add_header, response);
         if (server_is_draining(req->server))
                 MHD_add_response_header(response, "Connection", "close");
 
         req->is_queued = true;
         connection_expect(req->connection, 0);
         result = refusal_queue_response(req->conn, reply->status, response);
-        MHD_destroy_response(response);
+        if (!req->file) /* which needs it for longer */
+                MHD_destroy_response(response);
         return result;
 }
 
@@ -194,6 +214,8 @@ void request_accept_reply(struct request *req)
         if (!has_client(req))
                 return;
         request_set_state(req, REQUEST_REPLYING);
+        if (req->upload)
+                body_answered(req);
         request_wake(req);
 }
 
@@ -203,9 +225,8 @@ static int accept_reply(struct request *req)
         return 0;
 }
 
-/* True while an answer is wanted: by the client, or by those who have sent the same request. A second answer is a bug
- * (R4). */
-static bool wants_reply(const struct request *req)
+/* See request_private.h. */
+bool request_wants_reply(const struct request *req)
 {
         assert(req->state != REQUEST_REPLYING && !req->is_answered);
         return has_client(req) || req->claim;
@@ -214,7 +235,7 @@ static bool wants_reply(const struct request *req)
 /* See the header. */
 int request_reply_json(struct request *req, unsigned status, json_t *body)
 {
-        if (!wants_reply(req)) {
+        if (!request_wants_reply(req)) {
                 json_decref(body);
                 return 0;
         }
@@ -225,7 +246,7 @@ int request_reply_json(struct request *req, unsigned status, json_t *body)
 /* See the header. */
 int request_reply_document(struct request *req, unsigned status, struct document *body)
 {
-        if (!wants_reply(req)) {
+        if (!request_wants_reply(req)) {
                 document_free(body);
                 return 0;
         }
@@ -241,7 +262,7 @@ int request_reply_bytes(struct request *req, unsigned status, const char *type, 
 {
         char *copy;
 
-        if (!wants_reply(req))
+        if (!request_wants_reply(req))
                 return 0;
         copy = xcalloc(1, size + 1);
         memcpy(copy, data, size);
@@ -253,11 +274,11 @@ int request_reply_bytes(struct request *req, unsigned status, const char *type, 
 int request_reply_text(struct request *req, unsigned status, const char *type, char *data,
                        size_t size)
 {
-        if (!wants_reply(req)) {
+        if (!request_wants_reply(req)) {
                 free(data);
                 return 0;
         }
-        reply_set_bytes(&req->reply, status, type, data, size);
+        reply_set_bytes(&req->reply, status, type, data ? data : xcalloc(1, 1), size);
         return accept_reply(req);
 }
 
@@ -266,9 +287,9 @@ struct stream *request_reply_stream(struct request *req, unsigned status, const 
                                     const struct stream_ops *ops, void *arg)
 {
         assert(!(req->match.route->flags & (ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT)));
-        if (!wants_reply(req))
+        if (!request_wants_reply(req))
                 return NULL;
-        if (server_is_draining(req->server)) {
+        if (server_is_draining(req->server) && !ops->is_finite) {
                 request_fail(req, PROBLEM_UNAVAILABLE, "the agent is shutting down");
                 return NULL;
         }
@@ -288,7 +309,7 @@ int request_reply_upgrade(struct request *req, const struct upgrade_ops *ops, vo
         assert(!(req->match.route->flags & ROUTE_IDEMPOTENT));
         req->upgrade = ops; /* after GONE it is dropped when the request is done */
         req->upgrade_arg = arg;
-        if (!wants_reply(req))
+        if (!request_wants_reply(req))
                 return 0;
         req->reply.status = 101;
         return accept_reply(req);
@@ -332,6 +353,6 @@ int request_fail_field(struct request *req, enum problem p, const char *field, c
 /* See the header. */
 void request_set_header(struct request *req, const char *name, const char *value)
 {
-        if (wants_reply(req))
+        if (request_wants_reply(req))
                 reply_add_header(&req->reply, name, value);
 }

@@ -21,6 +21,7 @@ enum route_auth {
 enum route_body {
         BODY_NONE, /* a small body is read and ignored */
         BODY_JSON, /* an object; empty counts as {} */
+        BODY_STREAM, /* anything, up to the option max-upload; the handler reads it (agent/http/body.h) */
 };
 
 enum {

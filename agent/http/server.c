@@ -201,34 +201,9 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
                                  const char *method, const char *version, const char *data,
                                  size_t *size, void **context)
 {
-        struct request *req = *context;
-
         (void)cls;
         (void)conn;
-        if (req->state == REQUEST_HEADERS) {
-                request_begin(req, method, url, version);
-                if (req->state == REQUEST_REPLYING && !request_can_drain(req))
-                        return request_queue_response(req);
-                return MHD_YES;
-        }
-        if (*size > 0) {
-                if (req->is_suspended) /* MHD calls once more while it is being suspended */
-                        return MHD_YES;
-                if (!request_feed(req, data, *size))
-                        return MHD_NO;
-                *size = 0;
-                return MHD_YES;
-        }
-
-        if (req->state == REQUEST_BODY && !req->is_dispatched)
-                request_dispatch(req);
-        if (req->state == REQUEST_GONE)
-                return MHD_NO;
-        if (!req->is_queued && (req->state == REQUEST_REPLYING || req->spaces > 0))
-                return request_queue_response(req);
-        if (!req->is_queued && !req->is_suspended)
-                request_suspend(req);
-        return MHD_YES;
+        return request_access(*context, method, url, version, data, size);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **context,
@@ -321,6 +296,7 @@ static void on_tick(uv_timer_t *tick)
         uint64_t now = clock_now_ms();
 
         s->environment.metrics->connections_cut += connection_cut_expired(&s->connections);
+        connection_note_progress(&s->connections);
         /* Again, should MHD have had more to read than one turn allows. */
         connection_tell_hang_ups(&s->connections);
         list_for_each_safe(pos, &s->requests) {
@@ -334,6 +310,7 @@ static uint64_t tick_interval(const struct server_options *o)
 {
         uint64_t shortest = MIN(o->header_timeout_ms, o->body_timeout_ms);
 
+        shortest = MIN(o->idle_timeout_ms, shortest);
         shortest = MIN(o->heartbeat_ms, shortest) / 4;
         return shortest < 10 ? 10 : MIN(shortest, (uint64_t)1000);
 }
@@ -352,6 +329,8 @@ static int start_mhd(struct server *s, struct error *err)
                 { MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, s },
                 { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s },
                 { MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, s },
+                /* Without it MHD does not use sendfile, which knows no MSG_NOSIGNAL. */
+                { MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL },
                 { MHD_OPTION_END, 0, NULL },
         };
 

@@ -18,6 +18,7 @@ struct server;
 
 struct server_options {
         size_t max_body;
+        uint64_t max_upload;      /* of a body that is streamed; 0: no limit */
         uint64_t max_connections; /* read at the start only */
         uint64_t max_requests;
         uint64_t header_timeout_ms;

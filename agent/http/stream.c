@@ -10,12 +10,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define LOG_MODULE "http"
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/base/ring.h"
+#include "agent/http/connection.h"
 #include "agent/http/request_private.h"
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
@@ -55,12 +57,35 @@ bool stream_is_open(const struct stream *s)
         return !s->is_ended && !s->is_lost;
 }
 
+/* An answer without chunks ends where its connection does, so an ordinary end of that would make it look complete. MHD
+ * shuts connections down before it closes them, hence not only SO_LINGER: on Linux this resets it at once. */
+static void reset(const struct connection *c)
+{
+        const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+        const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+
+        /* They fail only when the peer has ended it already. */
+        (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+        (void)connect(c->fd, &nowhere, sizeof(nowhere));
+}
+
 /* See stream_private.h. */
 void stream_lose(struct stream *s)
 {
         s->is_lost = true;
         ring_done(&s->queue);
+        if (s->req->is_http_1_0 && s->req->connection)
+                reset(s->req->connection);
         request_wake(s->req);
+}
+
+/* See the header. */
+void stream_break(struct stream *s)
+{
+        if (s->is_lost)
+                return;
+        log_warning("stream broken", "id=%s", s->req->id);
+        stream_lose(s);
 }
 
 /* All of it, or nothing: with a gap in its middle an answer is worth less than one that breaks off. */
@@ -104,7 +129,7 @@ void stream_end_all(struct list *requests)
         list_for_each(pos, requests) {
                 struct request *req = list_entry(pos, struct request, link);
 
-                if (req->stream)
+                if (req->stream && !req->stream->ops->is_finite)
                         stream_end(req->stream);
         }
 }

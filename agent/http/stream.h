@@ -26,12 +26,16 @@ struct stream_ops {
          * without a word is found out; a constant. NULL: none. Each stream_write must then end where this may stand,
          * such as at the end of a line. */
         const char *heartbeat;
+        /* The content has an end that its client has to be sure of, such as a document's or an archive's: an agent that
+         * stops lets it go on for the grace period, and breaks it then. False: the stop ends it at once, as stream_end
+         * does, because its content says itself whether it is complete, or never is. */
+        bool is_finite;
 };
 
 /* The answer to a request, like those in request.h; its headers leave at once. @type is a constant. The stream may be
- * written to from the start. An agent that stops ends it by itself. NULL: nobody is listening any more, or the agent
- * is stopping and has said so; then @ops is not called. Not for routes with ROUTE_HEARTBEAT, whose header may be out
- * already.
+ * written to from the start. An agent that stops ends it by itself, unless it is finite. NULL: nobody is listening any
+ * more, or the agent is stopping and has said so; then @ops is not called. Not for routes with ROUTE_HEARTBEAT, whose
+ * header may be out already.
  *
  * A client that takes nothing for the option idle-timeout is cut. */
 struct stream *request_reply_stream(struct request *req, unsigned status, const char *type,
@@ -45,6 +49,11 @@ int stream_write(struct stream *s, const void *data, size_t size);
 
 /* Nothing more will come; what is queued is still sent. A second call does nothing. */
 void stream_end(struct stream *s);
+
+/* The answer cannot be completed, and the client has to see that: what is queued is dropped, and the connection ends in
+ * the middle of a chunked answer. Where the end of the connection is the end of the answer (HTTP/1.0) it is reset. Also
+ * possible after stream_end, for what has not been sent yet. on_closed follows, later. */
+void stream_break(struct stream *s);
 
 /* False: what is written is thrown away, because the stream was ended (by its producer, or the agent stops), broken, or
  * left by its client. */

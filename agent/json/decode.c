@@ -27,7 +27,8 @@ struct value {
         size_t size;
 };
 
-/* The text of a value that must be one. It is valid UTF-8: of the body, jansson has made sure. */
+/* The text of a value that must be one. It is valid UTF-8, unless the field says otherwise: of the body, jansson has
+ * made sure. */
 static int get_text(const struct blame *b, const struct value *v, struct json_text *ret)
 {
         struct json_text text = { .data = v->text, .size = v->size };
@@ -37,7 +38,7 @@ static int get_text(const struct blame *b, const struct value *v, struct json_te
                         return blame_type(b, "a string", v->json);
                 text.data = json_string_value(v->json);
                 text.size = json_string_length(v->json);
-        } else if (!utf8_is_valid(text.data, text.size)) {
+        } else if (!b->field->bytes_ok && !utf8_is_valid(text.data, text.size)) {
                 return blame_field(b, "must be valid UTF-8");
         }
 
@@ -469,7 +470,8 @@ int json_decode(const struct json_field *fields, const struct json_source *src, 
 
                 if (!find_value(f, src, &b.name, &value)) {
                         if (f->required) {
-                                (void)blame_field(&b, "required");
+                                (void)blame_field(&b, f->in == IN_QUERY ? "required in the query"
+                                                                        : "required");
                                 return err->code = -ENOKEY;
                         }
                         store_default(f, slot);

@@ -52,7 +52,8 @@ struct json_field {
         bool required; /* absent or null is an error; otherwise absent and null mean the default */
         bool environment; /* STRING_MAP: keys must be environment variable names */
         bool number_ok; /* STRING in a body: a whole number will do, and is turned into a string */
-        size_t offset;  /* in the arguments struct */
+        bool bytes_ok; /* STRING in a query: need not be UTF-8, as names of files; repair it for JSON */
+        size_t offset;     /* in the arguments struct */
         size_t set_offset; /* of a bool that tells whether the field was given; 0 = none (place such
                                 bools anywhere but first) */
         uint64_t min;      /* see the types */

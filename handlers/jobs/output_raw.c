@@ -85,7 +85,9 @@ static void set_number(struct request *req, const char *name, uint64_t value)
 
 static void reply(struct raw *o, uint64_t first)
 {
-        static const struct stream_ops ops = { .on_writable = on_writable, .on_closed = on_closed };
+        static const struct stream_ops ops = { .on_writable = on_writable,
+                                               .on_closed = on_closed,
+                                               .is_finite = true };
         const struct joblog_totals *totals = log_reader_totals(o->reader, o->channel);
 
         set_number(o->req, "X-Output-Offset", first);

@@ -36,7 +36,9 @@ ROWS = [
     ("agent/systemd", (BASE,), ()),
     ("agent/access_log", (BASE,), ()),
     # level 2
+    ("agent/files/", (BASE,), ()),
     ("agent/webhook/", (BASE, "agent/loop/"), ("curl", "uv", "jansson", "nettle")),
+    ("agent/watch/", (BASE, "agent/loop/"), ("uv",)),
     ("proc/shim", (), ()),
     ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson")),
     (
@@ -53,11 +55,23 @@ ROWS = [
     ),
     # level 4. What the first two print about the agent lives in lower levels.
     ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
-    ("handlers/metrics", (*FOR_HANDLERS, "agent/loop/lag.h", "handlers/terminal/terminals.h"), ("jansson",)),
+    (
+        "handlers/metrics",
+        (*FOR_HANDLERS, "agent/loop/lag.h", "agent/watch/watch.h", "handlers/terminal/terminals.h"),
+        ("jansson",),
+    ),
     # The page that browsers get at / instead of JSON.
     ("handlers/health", (*FOR_HANDLERS, "handlers/console/console.h"), ("jansson",)),
     # Jobs run what executions run, later; and what is on the disk is read by worker threads.
     ("handlers/jobs/", (*FOR_HANDLERS, "handlers/execution/", "handlers/processes.h", "agent/loop/job.h"), ("jansson",)),
+    # Worker threads do what there is to do with files.
+    (
+        "handlers/files/",
+        (*FOR_HANDLERS, "agent/files/", "agent/watch/", "agent/loop/job.h", "agent/loop/feed.h",
+         "agent/http/body.h", "agent/http/file.h",
+         "agent/http/header_value.h", "agent/http/multipart.h", "agent/http/range.h"),
+        ("jansson", "pcre2", "archive", "lzma"),
+    ),
     ("handlers/", FOR_HANDLERS, ("jansson",)),
     # level 5
     ("agent/", EVERYTHING, ("uv", "jansson")),
@@ -73,12 +87,18 @@ LIBRARIES = {
     "libwebsockets.h": "libwebsockets",
     "ini.h": "ini",
     "curl/curl.h": "curl",
+    "pcre2.h": "pcre2",
+    "archive.h": "archive",
+    "archive_entry.h": "archive",
+    "lzma.h": "lzma",
     "cmocka.h": "cmocka",
 }
 
 # Libraries with one owner. The owner is a file or a folder; tests are free.
 OWNERS = {
     "microhttpd": "agent/http/", "jwt": "agent/auth.c", "ini": "agent/config_file.c", "curl": "agent/webhook/",
+    "pcre2": "handlers/files/pattern.c", "archive": "handlers/files/",
+    "lzma": "handlers/files/unpack_filter.c",
 }  # fmt: skip
 
 # Made by meson, below the build root.

@@ -67,6 +67,31 @@ static void test_parameters(void **state)
         assert_string_equal(args.filter, "na\xc3\xafve");
 }
 
+static void test_names_may_be_any_bytes(void **state)
+{
+        struct name_args {
+                const char *name;
+        } names;
+        static const struct json_field fields[] = {
+                F_STRING(struct name_args, name, .in = IN_QUERY, .bytes_ok = true, .max = 8),
+                F_END,
+        };
+        struct parameter p = { .in = IN_QUERY, .name = "name", .value = "caf\xe9", .size = 4 };
+        struct json_source src = { .lookup = lookup, .arg = &p };
+
+        (void)state;
+        assert_int_equal(json_decode(fields, &src, &names, sizeof(names), &err), 0);
+        assert_string_equal(names.name, "caf\xe9");
+        p.value = "\xff\0\xff";
+        p.size = 3;
+        assert_int_equal(json_decode(fields, &src, &names, sizeof(names), &err), -EINVAL);
+        assert_string_equal(err.message, "name: must not contain NUL");
+        p.value = "\xff\xff\xff\xff\xff\xff\xff\xff\xff";
+        p.size = 9;
+        assert_int_equal(json_decode(fields, &src, &names, sizeof(names), &err), -EINVAL);
+        assert_string_equal(err.message, "name: must be at most 8 bytes long, got 9");
+}
+
 static void test_bad_parameters(void **state)
 {
         static const struct {
@@ -116,6 +141,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_parameters),
+                cmocka_unit_test(test_names_may_be_any_bytes),
                 cmocka_unit_test(test_bad_parameters),
         };
 

@@ -200,10 +200,28 @@ static void write_without_memory(struct fixture *f)
         assert_int_equal(write_text(f, "as well"), 0);
 }
 
+static void break_it(struct fixture *f)
+{
+        assert_int_equal(write_text(f, "the beginning"), 0);
+        stream_break(f->stream);
+        assert_false(stream_is_open(f->stream));
+        assert_int_equal(write_text(f, "too late"), 0);
+        stream_end(f->stream);
+        stream_break(f->stream);
+}
+
+static void end_and_break(struct fixture *f)
+{
+        assert_int_equal(write_text(f, "something"), 0);
+        stream_end(f->stream);
+        stream_break(f->stream);
+}
+
 /* A part is missing, and the client can tell. */
 static void test_broken(void **state)
 {
-        void (*const breaks[])(struct fixture * f) = { overrun, write_without_memory };
+        void (*const breaks[])(struct fixture * f) = { overrun, write_without_memory, break_it,
+                                                       end_and_break };
         struct fixture f;
 
         for (size_t i = 0; i < ARRAY_LEN(breaks); i++) {
@@ -216,6 +234,23 @@ static void test_broken(void **state)
                 http_stop(&f.http);
                 client_close(&f.client);
         }
+}
+
+static void test_broken_in_the_middle(void **state)
+{
+        struct fixture f;
+
+        start(&f, *state, 60000);
+        open_stream(&f);
+        assert_int_equal(write_text(&f, "one\n"), 0);
+        client_expect(&f.http, &f.client, "one\n\r\n");
+        stream_break(f.stream);
+        client_expect_end(&f.http, &f.client);
+        expect_body(&f, "one\n", false);
+        wait_until(&f, is_counted, &f.n_closed);
+        http_stop(&f.http);
+        assert_int_equal(f.n_closed, 1);
+        client_close(&f.client);
 }
 
 static void half_close(struct client *c)
@@ -301,6 +336,46 @@ static void test_shutdown_ends_quiet(void **state)
         client_close(&f.client);
 }
 
+static void test_shutdown_lets_finite_go_on(void **state)
+{
+        struct fixture f;
+
+        start(&f, *state, 60000);
+        f.ops.is_finite = true;
+        open_stream(&f);
+        http_drain(&f.http);
+        assert_true(stream_is_open(f.stream));
+        assert_int_equal(write_text(&f, "all of it\n"), 0);
+        client_expect(&f.http, &f.client, "all of it\n");
+        assert_false(f.http.is_idle);
+        stream_end(f.stream);
+        wait_until(&f, is_true, &f.http.is_idle);
+        assert_int_equal(f.n_closed, 1);
+        client_expect(&f.http, &f.client, "\r\n0\r\n\r\n");
+        expect_body(&f, "all of it\n", true);
+        http_stop(&f.http);
+        client_close(&f.client);
+}
+
+static void test_shutdown_breaks_finite(void **state)
+{
+        struct fixture f;
+
+        start(&f, *state, 60000);
+        f.ops.is_finite = true;
+        open_stream(&f);
+        assert_int_equal(write_text(&f, "a part\n"), 0);
+        client_expect(&f.http, &f.client, "a part\n\r\n");
+        http_drain(&f.http);
+        server_cancel_requests(f.http.server);
+        client_expect_end(&f.http, &f.client);
+        expect_body(&f, "a part\n", false);
+        wait_until(&f, is_true, &f.http.is_idle);
+        assert_int_equal(f.n_closed, 1);
+        http_stop(&f.http);
+        client_close(&f.client);
+}
+
 static void test_shutdown_cuts_full(void **state)
 {
         struct stall stall = { .f = NULL };
@@ -366,11 +441,17 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_end_in_handler, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_back_pressure, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_broken, loop_setup, loop_teardown),
+                cmocka_unit_test_setup_teardown(test_broken_in_the_middle, loop_setup,
+                                                loop_teardown),
                 cmocka_unit_test_setup_teardown(test_left_while_quiet, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_left_while_full, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_full_for_too_long, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_left_at_once, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_shutdown_ends_quiet, loop_setup,
+                                                loop_teardown),
+                cmocka_unit_test_setup_teardown(test_shutdown_lets_finite_go_on, loop_setup,
+                                                loop_teardown),
+                cmocka_unit_test_setup_teardown(test_shutdown_breaks_finite, loop_setup,
                                                 loop_teardown),
                 cmocka_unit_test_setup_teardown(test_shutdown_cuts_full, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_heartbeat, loop_setup, loop_teardown),

@@ -36,6 +36,25 @@ static void test_http_1_0(void **state)
         }
 }
 
+/* Then an ordinary end must not be the end of an answer that is not complete. */
+static void test_http_1_0_broken(void **state)
+{
+        struct fixture f;
+
+        start(&f, *state, 60000);
+        get(&f, "GET /stream HTTP/1.0\r\n\r\n", 0);
+        wait_until(&f, has_stream, &f);
+        assert_int_equal(write_text(&f, "one\n"), 0);
+        client_expect(&f.http, &f.client, "one\n");
+        stream_break(f.stream);
+        client_expect_end(&f.http, &f.client);
+        assert_true(f.client.is_reset);
+        wait_until(&f, is_counted, &f.n_closed);
+        http_stop(&f.http);
+        assert_int_equal(f.n_closed, 1);
+        client_close(&f.client);
+}
+
 static void test_connection_close(void **state)
 {
         struct fixture f;
@@ -133,6 +152,25 @@ static void test_late_for_the_agent(void **state)
         client_close(&f.client);
 }
 
+static void test_late_finite_for_the_agent(void **state)
+{
+        struct fixture f;
+
+        start_late(&f, *state);
+        f.ops.is_finite = true;
+        http_drain(&f.http);
+        answer_late(&f);
+        assert_non_null(f.stream);
+        assert_int_equal(write_text(&f, "in time\n"), 0);
+        stream_end(f.stream);
+        client_expect(&f.http, &f.client, "\r\n0\r\n\r\n");
+        expect_body(&f, "in time\n", true);
+        wait_until(&f, is_true, &f.http.is_idle);
+        http_stop(&f.http);
+        assert_int_equal(f.n_closed, 1);
+        client_close(&f.client);
+}
+
 /* --- what is logged --- */
 
 static void finish(struct fixture *f)
@@ -188,11 +226,14 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_http_1_0, loop_setup, loop_teardown),
+                cmocka_unit_test_setup_teardown(test_http_1_0_broken, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_connection_close, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_head, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_late, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_late_for_nobody, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_late_for_the_agent, loop_setup, loop_teardown),
+                cmocka_unit_test_setup_teardown(test_late_finite_for_the_agent, loop_setup,
+                                                loop_teardown),
                 cmocka_unit_test_setup_teardown(test_access_log, loop_setup, loop_teardown),
         };
 
