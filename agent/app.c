@@ -17,18 +17,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOG_MODULE "app"
+#include "agent/app_files.h"
 #include "agent/app_options.h"
 #include "agent/auth.h"
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/fd.h"
 #include "agent/base/log.h"
-#include "agent/base/path.h"
 #include "agent/config.h"
+#include "agent/files/roots.h"
 #include "agent/http/server.h"
 #include "agent/install.h"
 #include "agent/listen.h"
@@ -71,6 +71,7 @@ struct runner {
         struct gate gate;
         struct jobs *jobs; /* until the end; the app's are gone once they are being closed */
         struct webhooks *webhooks;
+        struct app_files *files;
         uint64_t max_files; /* of children: the limit that the agent was started with */
         bool is_stopping;
         bool is_supervisor_closing;
@@ -104,7 +105,7 @@ static void on_last_answers_late(uv_timer_t *timer)
 {
         struct runner *run = timer->data;
 
-        log_warning("clients did not read their answers", NULL);
+        log_warning("clients did not finish sending or reading, cutting them off", NULL);
         server_cancel_requests(run->app.server);
         ws_server_cut(run->app.websockets);
 }
@@ -193,6 +194,7 @@ static void stop(struct runner *run, int signum)
         server_drain(run->app.server, on_requests_ended, run);
         ws_server_drain(run->app.websockets, on_websockets_ended, run);
         terminals_end(run->app.terminals, on_terminals_ended, run);
+        app_files_stop(run->files);
         job_waits_end();
 }
 
@@ -298,41 +300,6 @@ static int open_listener(const struct config *config, int *ret_fd, struct error 
         return 0;
 }
 
-/* Who owns the directory above a script's can put another script in its place. */
-static int check_owner(const char *dir, struct error *err)
-{
-        struct stat st;
-
-        if (lstat(dir, &st) < 0)
-                return error_set(err, -errno, "%s", dir);
-        if (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0) ||
-            (st.st_mode & (S_IWGRP | S_IWOTH)))
-                return error_set_field(
-                        err, -EPERM, "",
-                        "%s must be a directory that only the agent's user may write to", dir);
-        return 0;
-}
-
-static int make_dirs(const struct config *config, struct error *err)
-{
-        int r;
-
-        r = path_make_dirs(config->workspace, 0755, err);
-        if (r < 0)
-                return error_wrap(err, "workspace");
-        r = path_make_dirs(config->runtime_dir, 0755, err);
-        if (r == 0)
-                r = check_owner(config->runtime_dir, err);
-        if (r < 0)
-                return error_wrap(err, "runtime-dir");
-        r = path_make_dirs(config->state_dir, 0711, err);
-        if (r == 0)
-                r = check_owner(config->state_dir, err);
-        if (r < 0)
-                return error_wrap(err, "state-dir");
-        return 0;
-}
-
 /* Connections and pipes need more descriptors than the usual soft limit; children get that one back, because
  * select() breaks above it. */
 static uint64_t raise_file_limit(void)
@@ -377,10 +344,12 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         struct server_environment environment;
         int r;
 
-        r = make_dirs(app->config, err);
+        r = app_make_dirs(app->config, err);
         if (r < 0)
                 return r;
         r = auth_new(&auth, &app->auth, err);
+        if (r == 0)
+                r = app_roots_new(app->config, &app->roots, err);
         if (r < 0)
                 return r;
         r = open_listener(app->config, listen_fd, err);
@@ -389,7 +358,6 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         r = supervisor_new(&run->loop, &supervisor, &app->supervisor, err);
         if (r < 0)
                 return r;
-
         r = ws_server_new(&run->loop, &websockets, &app->metrics, &app->websockets, err);
         if (r < 0)
                 return r;
@@ -410,6 +378,7 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         r = server_new(&environment, &server, STEAL_FD(*listen_fd), &app->server, err);
         if (r < 0)
                 return r;
+        run->files = app_files_new(&run->loop, app->config, app->roots);
         log_info("listening", "address=%s version=%s pid=%d tracking=%s", app->address,
                  VM_AGENT_VERSION, (int)getpid(), supervisor_tracking(app->supervisor));
         return 0;
@@ -490,6 +459,8 @@ int app_run(struct config *config, int argc, char *const *argv)
         webhooks_free(run->webhooks);
         if (loop_close(&run->loop) < 0)
                 r = -EBUSY;
+        app_files_free(run->files);
+        roots_free(run->app.roots); /* no worker is left that may use it */
         auth_free(run->app.auth);
         config_free(config);
         free(run);

@@ -13,6 +13,7 @@ struct auth;
 struct config;
 struct jobs;
 struct loop;
+struct roots;
 struct route;
 struct server;
 struct supervisor;
@@ -30,6 +31,7 @@ struct app {
         struct terminals *terminals;
         struct jobs *jobs; /* NULL at the very end, as the next one */
         struct webhooks *webhooks;
+        struct roots *roots; /* which files clients may reach, and as whom */
         const struct route *routes;
         size_t n_routes;
         const char *driver_dir; /* the language drivers */

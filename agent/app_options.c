@@ -2,8 +2,12 @@
 
 #include "agent/app_options.h"
 
+#include "agent/base/error.h"
+#include "agent/base/str.h"
 #include "agent/config.h"
+#include "agent/files/roots.h"
 #include "agent/install.h"
+#include "proc/spawn.h"
 
 /* See the header. */
 struct auth_options app_auth_options(const struct config *c)
@@ -23,6 +27,7 @@ struct server_options app_server_options(const struct config *c)
 {
         return (struct server_options){
                 .max_body = c->max_body,
+                .max_upload = c->max_upload,
                 .max_connections = c->max_connections,
                 .max_requests = c->max_requests,
                 .header_timeout_ms = c->header_timeout_ms,
@@ -100,4 +105,31 @@ struct webhooks_options app_webhooks_options(const struct config *c)
                 .deny = c->webhook_deny,
                 .deny_metadata = !c->webhook_metadata,
         };
+}
+
+/* See the header. A home directory that is / is that of a user without one, and would allow everything. */
+int app_roots_new(const struct config *c, struct roots **ret, struct error *err)
+{
+        struct credentials *user = NULL;
+        struct roots_config config = { .workspace = c->workspace };
+        char *defaults[4] = { NULL };
+        unsigned n = 0;
+        int r;
+
+        r = credentials_new(c->run_as, &user, err);
+        if (r < 0)
+                return r;
+        defaults[n++] = (char *)"/tmp";
+        defaults[n++] = (char *)"/app";
+        if (user->home[0] == '/' && !str_equal(user->home, "/"))
+                defaults[n++] = user->home;
+
+        config.allowed = c->allowed_paths && c->allowed_paths[0] ? c->allowed_paths : defaults;
+        config.uid = user->uid;
+        config.gid = user->gid;
+        config.groups = user->groups;
+        config.n_groups = user->n_groups;
+        r = roots_new(&config, ret, err);
+        (void)credentials_free(user);
+        return r < 0 ? error_wrap(err, "allowed-path") : 0;
 }

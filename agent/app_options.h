@@ -14,6 +14,8 @@
 #include "proc/supervisor.h"
 
 struct config;
+struct error;
+struct roots;
 
 struct auth_options app_auth_options(const struct config *c);
 struct server_options app_server_options(const struct config *c);
@@ -21,3 +23,6 @@ struct ws_options app_ws_options(const struct config *c);
 struct supervisor_options app_supervisor_options(const struct config *c, uint64_t max_files);
 struct jobs_options app_jobs_options(const struct config *c, uint64_t max_files);
 struct webhooks_options app_webhooks_options(const struct config *c);
+
+/* The policy of files, for the user that children run as. -ENOENT: there is no such user. */
+int app_roots_new(const struct config *c, struct roots **ret, struct error *err);

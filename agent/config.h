@@ -39,6 +39,8 @@ struct config {
         bool console;        /* serve the console page at / */
 
         uint64_t max_body;        /* bytes of one request body */
+        uint64_t max_upload;      /* bytes of one that is streamed to a file; 0: no limit */
+        uint64_t max_extract;     /* bytes that one archive unpacks to; 0: no limit */
         uint64_t max_connections; /* open at once */
         uint64_t max_requests;    /* being handled at once */
         uint64_t

@@ -149,6 +149,7 @@ static void print_help(void)
 static void prepare_process(void)
 {
         signal(SIGPIPE, SIG_IGN);
+        signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error of write() then */
         /* Large blocks (output, bodies) go back to the system when they are freed, whatever was freed before. */
         mallopt(M_MMAP_THRESHOLD, 128 * 1024);
         mallopt(M_ARENA_MAX, 2);

@@ -10,6 +10,22 @@
 #include "handlers/execution/commands.h"
 #include "handlers/execution/execute.h"
 #include "handlers/execution/stream.h"
+#include "handlers/files/batch.h"
+#include "handlers/files/chmod.h"
+#include "handlers/files/copy.h"
+#include "handlers/files/download.h"
+#include "handlers/files/exists.h"
+#include "handlers/files/list.h"
+#include "handlers/files/mkdir.h"
+#include "handlers/files/move.h"
+#include "handlers/files/read.h"
+#include "handlers/files/remove.h"
+#include "handlers/files/replace.h"
+#include "handlers/files/search.h"
+#include "handlers/files/stat.h"
+#include "handlers/files/upload.h"
+#include "handlers/files/watch.h"
+#include "handlers/files/write.h"
 #include "handlers/health.h"
 #include "handlers/info.h"
 #include "handlers/jobs/attach.h"
@@ -57,7 +73,24 @@ const struct route routes[] = {
         { HTTP_DELETE, "/execute/kill/{id}", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
         { HTTP_POST, "/processes/{id}/kill", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
         { HTTP_POST, "/execute/processes/{id}/kill", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
+        { HTTP_GET, "/files/read", files_read_get, ARGS(files_read_args, struct files_read_args), AUTH_JWT, BODY_NONE, 0, "Read a file, or a part of it" },
+        { HTTP_GET, "/files/download", files_download_get, ARGS(files_download_args, struct files_download_args), AUTH_JWT, BODY_NONE, 0, "A file's bytes, or a range of them; a directory as an archive" },
+        { HTTP_POST, "/files/write", files_write_post, ARGS(files_write_args, struct files_write_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Write a file, at once" },
+        { HTTP_GET, "/files/list", files_list_get, ARGS(files_list_args, struct files_list_args), AUTH_JWT, BODY_NONE, 0, "List a directory or a tree" },
+        { HTTP_GET, "/files/exists", files_exists_get, ARGS(files_exists_args, struct files_path_args), AUTH_JWT, BODY_NONE, 0, "Is there a file?" },
+        { HTTP_GET, "/files/stat", files_stat_get, ARGS(files_stat_args, struct files_stat_args), AUTH_JWT, BODY_NONE, 0, "All about a file" },
+        { HTTP_DELETE, "/files/remove", files_remove_delete, ARGS(files_remove_args, struct files_remove_args), AUTH_JWT, BODY_NONE, 0, "Remove a file or a directory" },
+        { HTTP_POST, "/files/mkdir", files_mkdir_post, ARGS(files_mkdir_args, struct files_mkdir_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Make a directory" },
+        { HTTP_POST, "/files/move", files_move_post, ARGS(files_copy_args, struct files_copy_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Rename or move a file or a directory" },
+        { HTTP_POST, "/files/copy", files_copy_post, ARGS(files_copy_args, struct files_copy_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Copy a file or a directory" },
+        { HTTP_POST, "/files/chmod", files_chmod_post, ARGS(files_chmod_args, struct files_chmod_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Change permissions and owner" },
+        { HTTP_GET, "/files/search", files_search_get, ARGS(files_search_args, struct files_search_args), AUTH_JWT, BODY_NONE, 0, "Search in files" },
+        { HTTP_POST, "/files/replace", files_replace_post, ARGS(files_replace_args, struct files_replace_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Replace a text in a file" },
+        { HTTP_POST, "/files/batch", files_batch_post, ARGS(files_batch_args, struct files_batch_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Write many files, or none" },
+        { HTTP_POST, "/files/upload", files_upload_post, ARGS(files_upload_args, struct files_upload_args), AUTH_JWT, BODY_STREAM, 0, "Upload files, as a form" },
+        { HTTP_PUT, "/files/upload", files_upload_put, ARGS(files_upload_args, struct files_upload_args), AUTH_JWT, BODY_STREAM, 0, "Upload a file, as it is" },
         { HTTP_GET,  "/terminal",          terminal_get,          ARGS(terminal_args, struct terminal_args),  AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "Interactive shell, WebSocket" },
+        { HTTP_GET,  "/files/watch",       files_watch_get,       NO_ARGS,                                    AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "Changes of files, live, WebSocket" },
         { HTTP_GET,  "/terminals",         terminals_get,         NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Open terminals" },
         { HTTP_DELETE, "/terminals/{name}", terminals_name_delete, ARGS(terminals_name_args, struct terminals_name_args), AUTH_JWT, BODY_NONE, 0,    "End a terminal" },
 };

@@ -26,7 +26,7 @@ static json_t *available_languages(void)
 json_t *features_describe(void)
 {
         return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}",              //
-                         "code_execution", 1, "command_execution", 1, "file_operations", 0, //
+                         "code_execution", 1, "command_execution", 1, "file_operations", 1, //
                          "terminal_access", 1, "websocket_streaming", 1, "rich_output", 0,  //
                          "background_jobs", 1, "ipython_kernel", 0, "system_metrics", 0,
                          "languages", //

@@ -14,6 +14,7 @@
 #include "agent/base/clock.h"
 #include "agent/http/request.h"
 #include "agent/loop/lag.h"
+#include "agent/watch/watch.h"
 #include "handlers/features.h"
 #include "handlers/terminal/terminals.h"
 #include "proc/jobs.h"
@@ -50,28 +51,33 @@ int metrics_snapshot_get(struct request *req)
 {
         const struct app *app = request_app(req);
         const struct metrics *m = &app->metrics;
+        struct watch_totals watches;
         struct supervisor_counts p;
         char now[CLOCK_RFC3339_SIZE];
         json_t *agent;
 
         supervisor_count(app->supervisor, &p);
-        agent = json_pack(
-                "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", //
-                "connections", (json_int_t)m->connections,                                     //
-                "connections_cut", (json_int_t)m->connections_cut,                             //
-                "requests_live", (json_int_t)m->requests_live,                                 //
-                "websockets", (json_int_t)m->websockets,                                       //
-                "terminals", (json_int_t)terminals_count(app->terminals),                      //
-                "hangups", (json_int_t)m->hangups,                                             //
-                "processes_running", (json_int_t)p.running,                                    //
-                "processes_lingering", (json_int_t)p.lingering,                                //
-                "jobs_running", (json_int_t)p.jobs,                                            //
-                "jobs_queued", (json_int_t)(app->jobs ? jobs_n_queued(app->jobs) : 0),         //
-                "resident_bytes", (json_int_t)resident_bytes(),                                //
-                "open_fds", (json_int_t)open_fds(),                                            //
-                "loop_lag_ms", (json_int_t)loop_lag_ms(app->loop),                             //
-                "loop_lag_max_ms", (json_int_t)loop_lag_max_ms(app->loop),                     //
-                "tracking", supervisor_tracking(app->supervisor));
+        watch_count_all(&watches);
+        agent = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+                          "s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",                        //
+                          "connections", (json_int_t)m->connections,                             //
+                          "connections_cut", (json_int_t)m->connections_cut,                     //
+                          "requests_live", (json_int_t)m->requests_live,                         //
+                          "websockets", (json_int_t)m->websockets,                               //
+                          "terminals", (json_int_t)terminals_count(app->terminals),              //
+                          "watches", (json_int_t)watches.n_watches,                              //
+                          "watched_directories", (json_int_t)watches.n_directories,              //
+                          "watched_entries", (json_int_t)watches.n_entries,                      //
+                          "hangups", (json_int_t)m->hangups,                                     //
+                          "processes_running", (json_int_t)p.running,                            //
+                          "processes_lingering", (json_int_t)p.lingering,                        //
+                          "jobs_running", (json_int_t)p.jobs,                                    //
+                          "jobs_queued", (json_int_t)(app->jobs ? jobs_n_queued(app->jobs) : 0), //
+                          "resident_bytes", (json_int_t)resident_bytes(),                        //
+                          "open_fds", (json_int_t)open_fds(),                                    //
+                          "loop_lag_ms", (json_int_t)loop_lag_ms(app->loop),                     //
+                          "loop_lag_max_ms", (json_int_t)loop_lag_max_ms(app->loop),             //
+                          "tracking", supervisor_tracking(app->supervisor));
         return request_reply_json(
                 req, 200,
                 json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}",                   //

@@ -70,6 +70,25 @@ void channel_want_write(struct channel *ch)
                 ws_want_write(ch->ws);
 }
 
+/* See the header. */
+char *channel_buffer(struct channel *ch)
+{
+        return ws_buffer(ch->ws);
+}
+
+/* See the header. */
+void channel_write(struct channel *ch, size_t size)
+{
+        ws_write(ch->ws, size);
+}
+
+/* See the header. */
+void channel_set_burst(struct channel *ch)
+{
+        if (ch->ws)
+                ws_set_burst(ch->ws);
+}
+
 /* How many of the last bytes are the beginning of a character: back to its lead byte. */
 static size_t pending_size(const struct ring_slice *slices, unsigned n_slices)
 {
@@ -150,37 +169,40 @@ bool channel_was_taken(const struct channel *ch)
 
 /* --- receiving --- */
 
-static int refuse_type(const struct message_type *types, const char *name, struct error *err)
+static int refuse_type(const struct message_type *types, const char *member, const char *name,
+                       struct error *err)
 {
-        char known[160] = "ping";
+        char known[160] = "ping", field[32];
 
         for (; types->name; types++) {
                 size_t used = strlen(known);
 
                 (void)snprintf(known + used, sizeof(known) - used, ", %s", types->name);
         }
+        (void)snprintf(field, sizeof(field), "/%s", member);
         if (!name)
                 return error_set_field(
-                        err, -ENOKEY, "/type",
-                        "type: missing; a message is an object whose 'type' is one of %s", known);
-        return error_set_field(err, -EINVAL, "/type", "type: '%.32s' is not known here; known: %s",
-                               name, known);
+                        err, -ENOKEY, field,
+                        "%s: missing; a message is an object whose '%s' is one of %s", member,
+                        member, known);
+        return error_set_field(err, -EINVAL, field, "%s: '%.32s' is not known here; known: %s",
+                               member, name, known);
 }
 
 /* NULL: it has none, or none that could be in a table. */
-static const char *type_name(const json_t *message)
+static const char *type_name(const json_t *message, const char *member)
 {
-        const json_t *value = json_object_get(message, "type");
+        const json_t *value = json_object_get(message, member);
         const char *name = json_string_value(value);
 
         return name && strlen(name) == json_string_length(value) ? name : NULL;
 }
 
 /* See the header. */
-int channel_decode(const struct message_type *types, json_t *message,
+int channel_decode(const struct message_type *types, const char *member, json_t *message,
                    const struct message_type **ret, void **ret_args, struct error *err)
 {
-        const char *name = type_name(message);
+        const char *name = type_name(message, member);
         struct json_source source = { .body = message };
         const struct message_type *type = types;
         CLEANUP(mem_free) void *args = NULL;
@@ -189,7 +211,7 @@ int channel_decode(const struct message_type *types, json_t *message,
         while (name && type->name && !str_equal(type->name, name))
                 type++;
         if (!name || !type->name)
-                return refuse_type(types, name, err);
+                return refuse_type(types, member, name, err);
         if (type->fields) {
                 args = xcalloc(1, type->args_size);
                 r = json_decode(type->fields, &source, args, type->args_size, err);
@@ -211,18 +233,20 @@ static void refuse(struct channel *ch, enum problem p, const char *field, const 
 
 static void handle_message(struct channel *ch, json_t *message)
 {
+        const char *member = ch->ops->member ? ch->ops->member : "type";
         char now[CLOCK_RFC3339_SIZE];
         const struct message_type *type;
         CLEANUP(mem_free) void *args = NULL;
         struct error err = ERROR_INIT;
         int r;
 
-        if (str_equal(type_name(message), "ping")) {
+        if (str_equal(type_name(message, "type"), "ping") ||
+            str_equal(type_name(message, member), "ping")) {
                 channel_send(ch, json_pack("{s:s, s:s}", "type", "pong", "timestamp",
                                            clock_rfc3339_now(now)));
                 return;
         }
-        r = channel_decode(ch->ops->types, message, &type, &args, &err);
+        r = channel_decode(ch->ops->types, member, message, &type, &args, &err);
         if (r < 0)
                 refuse(ch, r == -ENOKEY ? PROBLEM_MISSING_PARAMETER : PROBLEM_INVALID_REQUEST,
                        err.field, err.message);

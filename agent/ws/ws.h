@@ -22,6 +22,9 @@ struct ws;
 struct ws_server;
 
 #define WS_PACE_MS 5
+/* To peers that are known to lose nothing: so many frames may follow each other, and the next ones a millisecond
+ * later. What limits them is only how fast they read. */
+#define WS_BURST 32
 /* The largest frame that a client has to expect: half of what Python's client accepts by default. */
 #define WS_FRAME_SIZE (512 * KIB)
 
@@ -74,6 +77,8 @@ struct ws *ws_accept(struct ws_server *s, struct request *req, const struct ws_o
 
 /* Queues a text message of at most WS_FRAME_SIZE bytes; never empty. It is copied. Nothing happens after ws_close. */
 void ws_send(struct ws *ws, const char *data, size_t size);
+/* The peer takes frames that come together. */
+void ws_set_burst(struct ws *ws);
 /* Asks for on_writable, once: when what is queued has gone, the peer reads, and the pause is over. */
 void ws_want_write(struct ws *ws);
 /* In on_writable only: where to put a frame of up to WS_FRAME_SIZE bytes, and sending it. @size > 0. */

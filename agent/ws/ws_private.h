@@ -18,6 +18,7 @@
 #define NEVER       UINT64_MAX
 /* How long ws_finish gives the peer to close by itself once it has taken the last frame. */
 #define WS_TAKEN_MS 100
+#define WS_BURST_US ((uint64_t)1000)
 
 enum ws_state { WS_WAITING, WS_OPEN, WS_CLOSING };
 
@@ -53,6 +54,9 @@ struct ws {
         bool wants_write;
         bool is_in_writable; /* the owner's callback, and it has not written yet */
         uint64_t sent_us;
+        bool may_burst;    /* no pauses */
+        uint64_t burst_us; /* when the last frames began to follow each other, */
+        unsigned n_burst;  /* and how many they are */
         uint32_t ping;     /* payload of the last ping behind a frame */
         bool owes_ping;    /* send it next */
         bool was_taken;    /* its pong has come */

@@ -88,6 +88,12 @@ void ws_send(struct ws *ws, const char *data, size_t size)
 }
 
 /* See the header. */
+void ws_set_burst(struct ws *ws)
+{
+        ws->may_burst = true;
+}
+
+/* See the header. */
 void ws_want_write(struct ws *ws)
 {
         if (ws->state == WS_CLOSING || ws->wants_write)
@@ -115,6 +121,11 @@ static int write_frame(struct ws *ws, char *data, size_t size)
 
         ws->is_deaf = ws->sent_us > 0 && !ws->has_answered && !ws->is_rx_stopped;
         ws->sent_us = clock_now_us();
+        if (ws->sent_us >= ws->burst_us + WS_BURST_US) {
+                ws->burst_us = ws->sent_us;
+                ws->n_burst = 0;
+        }
+        ws->n_burst++;
         ws->pinged_ms = ws->sent_us / 1000;
         ws->sent += size;
         ws->was_taken = ws->has_spoken = false;

@@ -41,6 +41,10 @@ uint64_t ws_pause_end_ms(const struct ws *ws)
 
         if (ws->sent_us == 0 || (ws->was_taken && ws->has_spoken))
                 return 0;
+        if (ws->may_burst) {
+                end_us = ws->burst_us + WS_BURST_US;
+                return ws->n_burst < WS_BURST || now_us >= end_us ? 0 : end_us / 1000 + 1;
+        }
         /* While we do not read, its pong cannot come. */
         if (!ws->was_taken && !ws->is_rx_stopped && !ws->is_deaf) {
                 if (ws->has_answered)

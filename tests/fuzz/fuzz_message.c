@@ -187,7 +187,7 @@ static void decode(const struct message_type *types, const char *data, size_t si
 
         if (json_parse_object(data, size, &message, &err) < 0)
                 return;
-        r = channel_decode(types, message, &type, &args, &err);
+        r = channel_decode(types, "type", message, &type, &args, &err);
         if (r < 0) {
                 MUST(type == &untouched && args == &err);
                 check_error(r, &err);

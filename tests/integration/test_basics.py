@@ -44,7 +44,8 @@ def test_health_has_what_the_clients_read(agent):
     assert {"python", "bash"} <= set(features["languages"])
     assert features["terminal_access"] is True
     assert features["websocket_streaming"] is True
-    for absent in ("file_operations", "ipython_kernel"):
+    assert features["file_operations"] is True
+    for absent in ("ipython_kernel",):
         assert features.get(absent, False) is False, f"{absent} is not there yet, and must not be promised"
 
 

@@ -368,7 +368,10 @@ def test_slow_bodies_are_cut(new_agent, step):
     agent = new_agent(body_timeout="300ms", max_body="64K")
     with raw.RawConnection(agent.port) as connection:
         step(agent, connection, "none")
+        assert "body-timeout" in expect_error(connection.read_response(), 408, "REQUEST_TIMEOUT")["message"]
         cut_within(connection, 5)
+    agent.wait_until_idle()
+    assert " status=408 " in agent.log()
 
 
 def test_idle_connections_are_closed(new_agent):

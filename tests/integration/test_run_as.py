@@ -6,9 +6,12 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from lib import files
 from lib.agent import BINARY, base_environment, base_path
 from lib.expect import expect_result
 from lib.waiting import wait_until
@@ -94,6 +97,60 @@ def test_deadlines_hold_for_other_users(agent):
 @needs_root
 def test_the_secret_is_out_of_reach(agent):
     expect_result(agent.run("cat", args=[str(agent.secret_file)]), 1)
+
+
+@needs_root
+@pytest.mark.parametrize("owner", ["root", USER])
+def test_a_new_workspace_is_the_users(new_agent, owner):
+    """What is above it is made by whoever may make it; what is there already stays as it is."""
+    entry = pwd.getpwnam(USER)
+    with tempfile.TemporaryDirectory(prefix="vm-agent-test-") as name:
+        parent = Path(name)
+        parent.chmod(0o755)
+        os.chown(parent, pwd.getpwnam(owner).pw_uid, -1)
+        workspace = parent / "not" / "there"
+        agent = new_agent(run_as=USER, workspace=workspace)
+        facts = workspace.stat()
+        assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o7777) == (entry.pw_uid, entry.pw_gid, 0o755)
+        assert workspace.parent.stat().st_uid == pwd.getpwnam(owner).pw_uid
+        expect_result(agent.run("touch from-a-command"))
+        files.write(agent, "from-a-request", "x")
+        assert {file.stat().st_uid for file in workspace.iterdir()} == {entry.pw_uid}
+        agent.close()
+
+        os.chown(workspace, 0, 0)
+        new_agent(run_as=USER, workspace=workspace).close()
+        assert workspace.stat().st_uid == 0
+
+
+@needs_root
+def test_a_workspace_behind_a_link(new_agent):
+    """Nothing that a link leads to is given away."""
+    with tempfile.TemporaryDirectory(prefix="vm-agent-test-") as name:
+        parent = Path(name)
+        parent.chmod(0o755)
+        (parent / "real").mkdir()
+        (parent / "link").symlink_to("real")
+        new_agent(run_as=USER, workspace=parent / "link").close()
+        assert (parent / "real").stat().st_uid == 0
+        assert (parent / "link").is_symlink()
+
+
+@needs_root
+def test_a_workspace_behind_the_users_link(new_agent):
+    """The user has nothing made, and gets nothing, where only root may."""
+    with tempfile.TemporaryDirectory(prefix="vm-agent-test-") as name:
+        parent = Path(name)
+        parent.chmod(0o755)
+        for directory in ("real", "mine"):
+            (parent / directory).mkdir()
+        link = parent / "mine" / "link"
+        link.symlink_to("../real")
+        for path in (link.parent, link):
+            os.chown(path, pwd.getpwnam(USER).pw_uid, -1, follow_symlinks=False)
+        with pytest.raises(AssertionError, match="link is somebody else's link"):
+            new_agent(run_as=USER, workspace=link / "made")
+        assert os.listdir(parent / "real") == []
 
 
 def test_an_unknown_user_is_refused_at_start(tmp_path):

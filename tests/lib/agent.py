@@ -5,6 +5,7 @@ its own, and a teardown that proves that nothing is left of it.
 AGENT_BINARY chooses the build (build/vm-agent by default), AGENT_WRAPPER=valgrind runs it under valgrind."""
 
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -57,8 +58,9 @@ def option_arguments(options):
 class Agent:
     """Starts on construction. close() stops it and checks that it left nothing behind."""
 
-    def __init__(self, secret=tokens.SECRET, environment=None, credentials=True, **options):
+    def __init__(self, secret=tokens.SECRET, environment=None, credentials=True, user=None, **options):
         self.mark = uuid.uuid4().hex
+        self.user = user  # whom the agent itself runs as; None: as the tests do
         # Readable for others: with run-as, children of another user work in it.
         self.directory = Path(tempfile.mkdtemp(prefix="vm-agent-test-"))
         self.directory.chmod(0o755)
@@ -68,6 +70,9 @@ class Agent:
         self.write_secret(secret)
         self.secret = secret
         self.log_file = self.directory / "log"
+        if user:
+            for path in (self.directory, self.workspace, self.secret_file):
+                shutil.chown(path, user, pwd.getpwnam(user).pw_gid)
         self.options = {
             "listen": "127.0.0.1:0",
             "workspace": self.workspace,
@@ -125,8 +130,14 @@ class Agent:
                 cwd=self.directory,
                 env={**base_environment(), **self._sanitizer_options(), MARK: self.mark, **self.environment},
                 start_new_session=True,
+                **self._other_user(),
             )
         self.pid = self.process.pid
+
+    def _other_user(self):
+        if not self.user:
+            return {}
+        return {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
 
     def log(self):
         return self.log_file.read_text(errors="replace")

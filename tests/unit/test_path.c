@@ -17,6 +17,7 @@
 
 #include "agent/base/alloc.h"
 #include "agent/base/path.h"
+#include "agent/base/workspace.h"
 
 static void test_normalize(void **state)
 {
@@ -258,6 +259,27 @@ static void test_remove_tree_wide(void **state)
         assert_false(exists("t"));
 }
 
+/* Whether there is such a directory the tests cannot choose. */
+static void test_workspace_name(void **state)
+{
+        static const char *const others[] = {
+                "", "/", "workspace", "/workspaces", "/workspace.", "/work", "/data/workspace",
+        };
+        bool exists_here = access(WORKSPACE_NAME, F_OK) == 0;
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(others); i++)
+                assert_null(workspace_rest("/data", others[i]));
+        assert_string_equal(workspace_rest("/data", "/workspace"), "");
+        assert_string_equal(workspace_rest("/data", "/workspace//a/../b"), "//a/../b");
+        assert_string_equal(workspace_rest("/workspace2", "/workspace/a"), "/a");
+        assert_null(workspace_rest("/workspace", "/workspace/a"));
+        assert_null(workspace_rest("/workspace/deep", "/workspace/a"));
+
+        assert_int_equal(workspace_meant("/data", "/workspace/a") == NULL, exists_here);
+        assert_null(workspace_meant("/data", "/tmp"));
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -267,7 +289,7 @@ int main(void)
                 cmocka_unit_test(test_is_under),  TEST(test_make_dirs),
                 TEST(test_remove_tree),           TEST(test_remove_tree_links),
                 TEST(test_remove_tree_read_only), TEST(test_remove_tree_deep),
-                TEST(test_remove_tree_wide),
+                TEST(test_remove_tree_wide),      cmocka_unit_test(test_workspace_name),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

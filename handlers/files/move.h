@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* POST /files/move. Takes files_copy_args (handlers/files/copy.h). */
+
+struct request;
+
+int files_move_post(struct request *req);
