@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmark_files import bench_files, bench_small_files
 from benchmark_jobs import bench_jobs
 from benchmark_terminal import bench_terminal
 from report import Row, added_row, ratio_row, value_row
@@ -243,4 +244,9 @@ BENCHMARKS = {
     "peer": bench_peer,
     "terminal": bench_terminal,
     "jobs": bench_jobs,
+    "files": bench_files,
+}
+# What is run by its name only, because it is in one of those.
+PARTS = {
+    "small-files": bench_small_files,
 }

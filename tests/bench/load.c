@@ -5,7 +5,8 @@
  * then it prints their percentiles and the throughput as JSON. It is written in C because at these
  * speeds a script would measure itself, and it is used for both sides of a comparison. It is
  * strict: an answer with another status, one that lacks the expected text, a closed connection or
- * the end of the time is an error and ends it, because a fast wrong answer is not a result.
+ * the end of the time is an error and ends it, because a fast wrong answer is not a result. SIGTERM ends it, too,
+ * with the figures of what has come until then: for what is measured while something else goes on.
  *
  * One thread and one epoll set. Bodies are kept whole, with a Content-Length or chunked. */
 
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,6 +32,7 @@
 struct client {
         int fd;
         uint64_t sent_ns;
+        uint64_t first_ns; /* when the first byte of the body was there; 0: not yet */
         char *data; /* the answer as received; one byte more than size is always there for a NUL */
         size_t size;
         size_t capacity;
@@ -50,6 +53,14 @@ static struct {
         char *request;
         size_t request_size;
 } options = { .n_clients = 1, .count = 1, .status = 200, .max_seconds = 60 };
+
+static volatile sig_atomic_t is_over;
+
+static void on_term(int number)
+{
+        (void)number;
+        is_over = 1;
+}
 
 __attribute__((noreturn, format(printf, 1, 2))) static void fail(const char *format, ...)
 {
@@ -86,6 +97,7 @@ static void client_send(struct client *c)
         ssize_t n;
 
         c->size = c->head_size = c->body_size = c->chunk_next = c->decoded_size = 0;
+        c->first_ns = 0;
         c->chunked = false;
         c->sent_ns = now_ns();
         n = send(c->fd, options.request, options.request_size, MSG_NOSIGNAL);
@@ -156,6 +168,8 @@ static bool answer_is_complete(struct client *c)
                 parse_head(c);
         if (c->head_size == 0)
                 return false;
+        if (c->first_ns == 0 && c->size > c->head_size)
+                c->first_ns = now_ns();
         if (c->chunked)
                 return decode_chunks(c);
         c->decoded_size = c->body_size;
@@ -189,7 +203,8 @@ static bool client_receive(struct client *c)
 }
 
 /* Sends until @count requests are on their way, receives until as many answers are there. */
-static void run(struct client *clients, int set, struct samples *samples, size_t *ret_body_size)
+static void run(struct client *clients, int set, struct samples *samples, struct samples *firsts,
+                size_t *ret_body_size)
 {
         uint64_t deadline = now_ns() + options.max_seconds * 1000000000ULL;
         struct epoll_event events[64];
@@ -198,7 +213,7 @@ static void run(struct client *clients, int set, struct samples *samples, size_t
         for (; n_sent < options.n_clients && n_sent < options.count; n_sent++)
                 client_send(&clients[n_sent]);
 
-        while (samples->n < options.count) {
+        while (samples->n < options.count && !(is_over && samples->n > 0)) {
                 int n = epoll_wait(set, events, 64, 1000);
 
                 if (now_ns() > deadline)
@@ -210,6 +225,7 @@ static void run(struct client *clients, int set, struct samples *samples, size_t
                         if (!client_receive(c))
                                 continue;
                         samples_add(samples, now_ns() - c->sent_ns);
+                        samples_add(firsts, (c->first_ns ? c->first_ns : now_ns()) - c->sent_ns);
                         check_answer(c);
                         *ret_body_size = c->decoded_size;
                         if (n_sent < options.count) {
@@ -273,7 +289,7 @@ static void parse_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-        struct samples samples;
+        struct samples samples, firsts;
         struct client *clients;
         size_t body_size = 0;
         uint64_t start;
@@ -282,6 +298,8 @@ int main(int argc, char **argv)
 
         parse_options(argc, argv);
         samples_init(&samples, options.count);
+        samples_init(&firsts, options.count);
+        (void)signal(SIGTERM, on_term);
         clients = calloc(options.n_clients, sizeof(*clients));
         set = epoll_create1(EPOLL_CLOEXEC);
         if (!clients || set < 0)
@@ -290,13 +308,13 @@ int main(int argc, char **argv)
                 client_connect(&clients[i], set);
 
         start = now_ns();
-        run(clients, set, &samples, &body_size);
+        run(clients, set, &samples, &firsts, &body_size);
         seconds = (double)(now_ns() - start) / 1e9;
 
         printf("{\"count\": %zu, \"seconds\": %.6f, \"per_second\": %.1f, \"p50_us\": %.1f, "
-               "\"p99_us\": %.1f, \"body_bytes\": %zu}\n",
+               "\"p99_us\": %.1f, \"first_p50_us\": %.1f, \"body_bytes\": %zu}\n",
                samples.n, seconds, (double)samples.n / seconds, samples_percentile_us(&samples, 50),
-               samples_percentile_us(&samples, 99), body_size);
+               samples_percentile_us(&samples, 99), samples_percentile_us(&firsts, 50), body_size);
 
         for (unsigned i = 0; i < options.n_clients; i++) {
                 close(clients[i].fd);
@@ -306,5 +324,6 @@ int main(int argc, char **argv)
         free(clients);
         free(options.request);
         samples_done(&samples);
+        samples_done(&firsts);
         return 0;
 }

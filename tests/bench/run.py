@@ -14,19 +14,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import BENCHMARKS, Bench
+from benchmarks import BENCHMARKS, PARTS, Bench
 from report import Row, as_json, print_table
 from servers import BenchError, end_on_sigterm
 from tools import Tools
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+ALL = BENCHMARKS | PARTS
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agent", type=Path, default=ROOT / "build" / "vm-agent",
                         help="the program to measure")
-    parser.add_argument("--only", metavar="A,B", help="some of: " + ", ".join(BENCHMARKS))
+    parser.add_argument("--only", metavar="A,B", help="some of: " + ", ".join(ALL))
     parser.add_argument("--quick", action="store_true",
                         help="fewer and shorter rounds: faster, but noisier")
     parser.add_argument("--json", type=Path, metavar="FILE",
@@ -36,9 +37,9 @@ def parse_arguments():
     arguments = parser.parse_args()
 
     arguments.names = arguments.only.split(",") if arguments.only else list(BENCHMARKS)
-    unknown = [name for name in arguments.names if name not in BENCHMARKS]
+    unknown = [name for name in arguments.names if name not in ALL]
     if unknown:
-        parser.error(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(ALL)}")
     if not os.access(arguments.agent, os.X_OK):
         parser.error(f"{arguments.agent} cannot be run; ./dev build makes it")
     arguments.agent = arguments.agent.resolve()
@@ -49,9 +50,9 @@ def run(bench, names):
     """Runs the benchmarks one after the other; one that fails is a row, and the others go on."""
     rows = []
     for name in names:
-        print(f"{name}: {BENCHMARKS[name].__doc__}", file=sys.stderr, flush=True)
+        print(f"{name}: {ALL[name].__doc__}", file=sys.stderr, flush=True)
         try:
-            for row in BENCHMARKS[name](bench):
+            for row in ALL[name](bench):
                 rows.append(row)
         except (BenchError, OSError, ValueError) as e:
             rows.append(Row(name, "error", note=str(e)))

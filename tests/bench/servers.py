@@ -56,6 +56,12 @@ def free_port():
     raise BenchError("no free port")
 
 
+def cpu_ms(pid):
+    """Processor time of one process, all of its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
+
+
 class Server:
     """A child that answers HTTP; `start_ms` is the time from fork to its first 200."""
 
@@ -148,8 +154,7 @@ class Server:
 
     def own_cpu_ms(self):
         """Processor time of the server's process alone, all of its threads."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
+        return cpu_ms(self.process.pid)
 
     def n_descriptors(self):
         """Its open descriptors, but for those of empty cgroups, of which the agent keeps a few for the next ones."""
@@ -222,6 +227,69 @@ class Reference(Server):
     def __init__(self, program):
         port = free_port()
         super().__init__("the reference server", [program, port], port)
+
+
+NGINX_CONFIG = """\
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr crit;
+{user}
+events {{
+    worker_connections 1024;
+}}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush on;
+    default_type application/octet-stream;
+    keepalive_requests 1000000;
+    client_max_body_size 0;
+    client_body_temp_path {directory}/temporary;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        root {directory};
+        location = /health {{
+            return 200;
+        }}
+        location /put {{
+            dav_methods PUT;
+        }}
+    }}
+}}
+"""
+
+
+def find_nginx(unpacked):
+    """The installed program, or the one of a package that was only unpacked; None if there is neither."""
+    program = Path(unpacked) / "usr" / "sbin" / "nginx"
+    return shutil.which("nginx", path=environment()["PATH"]) or (program if program.exists() else None)
+
+
+class Nginx(Server):
+    """Debian's nginx for the files in @directory; in directories put… of it it takes uploads. It has one worker process.
+
+    Where it also runs as a service that one is left alone: this one has a port and files of its own.
+    """
+
+    def __init__(self, program, scratch, directory):
+        home = Path(scratch) / f"nginx-{secrets.token_hex(4)}"
+        home.mkdir()
+        port = free_port()
+        config = home / "nginx.conf"
+        config.write_text(NGINX_CONFIG.format(
+            user="user root root;" if os.geteuid() == 0 else "", home=home, directory=directory,
+            port=port))
+        super().__init__("nginx", [program, "-p", home, "-c", config, "-e", "stderr"], port)
+
+    def own_cpu_ms(self):
+        """That of its worker; the master waits."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return sum(cpu_ms(pid) for pid in children.split())
 
 
 class Peer(Server):

@@ -14,9 +14,11 @@ HELPERS = {
     "reference_server": (["reference_server.c"], []),
     "spawn_floor": (["spawn_floor.c", "samples.c"], ["-luv"]),
     "load": (["load.c", "samples.c"], []),
+    "file_load": (["file_load.c", "samples.c"], []),
     "ws_load": (["ws_load.c", "ws_client.c", "samples.c"], []),
     "reference_pty": (["reference_pty.c"], ["-lutil", "-lpthread"]),
 }
+MANY = 2_000_000
 LIMIT_S = 60  # for one measurement; each takes a few seconds
 
 
@@ -49,13 +51,45 @@ class Tools:
 
     def load(self, server, request, count, clients=1, status=200, expect=None):
         """The load generator's figures for @count answers to @request (bytes)."""
+        return json.loads(self._run(self._load_argv(server, request, count, clients, status,
+                                                    expect)))
+
+    @contextmanager
+    def load_meanwhile(self, server, request):
+        """Sends @request during the block, again and again; yields a dictionary, full after it."""
+        argv = self._load_argv(server, request, MANY, 1, 200, None)
+        client = subprocess.Popen([str(a) for a in argv], env=environment(),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+        figures = {}
+        try:
+            yield figures
+        finally:
+            client.terminate()
+            output, complaint = client.communicate()
+        if client.returncode != 0:
+            raise BenchError(f"load: {complaint.strip()[:500]}")
+        figures.update(json.loads(output))
+
+    def _load_argv(self, server, request, count, clients, status, expect):
         file = self.directory / "request"
         file.write_bytes(request)
         argv = [self.directory / "load", "-p", server.port, "-c", clients, "-n", count,
                 "-s", status, "-t", LIMIT_S]
         if expect:
             argv += ["-e", expect]
-        return json.loads(self._run([*argv, file]))
+        return [*argv, file]
+
+    def files(self, server, token, target, size, count=1, clients=1, put=False, statuses=(200,)):
+        """file_load's figures for @count downloads, or uploads, of @size bytes each.
+
+        In @target {} is the file's number, six digits from 000000 on.
+        """
+        argv = [self.directory / "file_load", "-p", server.port, "-z", size, "-n", count,
+                "-c", clients, "-a", token, "-t", LIMIT_S]
+        for status in statuses:
+            argv += ["-s", status]
+        return json.loads(self._run([*argv, *(["-u"] if put else []), target]))
 
     def ws(self, terminals, mode, paths, count, gap_ms=None, prompt=False):
         """The figures of ws_load in a mode that has no stages; @terminals is of terminals.py."""
