@@ -298,7 +298,7 @@ def test_a_second_signal_ends_the_grace_period(new_agent):
 def test_stopping_ends_what_was_left_running(new_agent):
     agent = new_agent()
     expect_result(agent.run("setsid sleep 1000 >/dev/null 2>&1 & echo started"))
-    assert agent.survivors()
+    wait_until(agent.survivors, "what was left running")  # in the middle of its exec it has no environment
     agent.signal(signal.SIGTERM)
     assert agent.wait_for_exit() == 0
     assert not procfs.with_environment(MARK, agent.mark)
