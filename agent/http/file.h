@@ -19,7 +19,8 @@ struct request;
 /* The answer to a request, like those in request.h, with the @size bytes at @offset of @fd, which it takes; the
  * caller has checked that the regular file has them (and is open for reading). @type is a constant. Headers
  * (Content-Range, ETag, …) are set before. HEAD, and the status 304, get the same headers and no body: a 304 has the
- * Content-Length of the whole file, which caches take over. Returns 0.
+ * Content-Length of the whole file, which caches take over, and which some clients take for a body to come:
+ * request_reply_text gives one without. Returns 0.
  *
  * When the file gets shorter while it is sent, the connection is cut where its content ends, so that the client
  * notices. A client that takes nothing for the option idle-timeout is cut. Not for routes with ROUTE_HEARTBEAT. */

@@ -235,12 +235,6 @@ const json_t *request_body(const struct request *req)
 }
 
 /* See the header. */
-const struct principal *request_principal(const struct request *req)
-{
-        return &req->principal;
-}
-
-/* See the header. */
 struct app *request_app(const struct request *req)
 {
         return server_environment(req->server)->app;

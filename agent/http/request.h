@@ -27,7 +27,6 @@ const void *request_args(const struct request *req);
 /* The body they were decoded from, an object; NULL on routes that take none. Valid as long as the request, and with a
  * reference of one's own for longer; it may be read on any thread, but not changed. */
 const json_t *request_body(const struct request *req);
-const struct principal *request_principal(const struct request *req);
 struct app *request_app(const struct request *req);
 const char *request_id(const struct request *req);
 const struct route *request_route(const struct request *req);
