@@ -195,7 +195,7 @@ def foreground_pids(agent):
     named = [pid for pid in procfs.pids() if re.search(r"sleep 100[1-5]\b", procfs.command_line(pid))]
     leader = agent.workspace / "pid"
     number = int(leader.read_text() or 0) if leader.exists() else 0
-    return {pid for pid in [number, *named] if pid and (pid in mark or session_of(pid) == number)}
+    return {pid for pid in [number, *named] if pid and (pid in mark or number == session_of(pid) != 0)}
 
 
 def session_of(pid):
