@@ -97,7 +97,8 @@ def test_secret_is_told_nobody(agent, receiver):
     wait_for_state(agent, answer["process_id"], "delivered")
     assert receiver.records(answer["execution_id"])[0]["headers"]["x-key"] == "pssst-2"
     told = agent.http.get(f"/execute/processes/{answer['process_id']}").text
-    told += agent.http.get("/execute/processes").text + agent.log() + json.dumps(answer)
+    response = agent.http.get("/execute/processes")
+    told += response.text + agent.log_with(response) + json.dumps(answer)
     assert "pssst" not in told
 
 

@@ -79,7 +79,7 @@ def test_bad_tokens(agent, name, bad, code):
         assert code in ("INVALID_TOKEN", "TOKEN_EXPIRED")
         expect_error(response, 401, code)
         assert response.headers["WWW-Authenticate"].startswith("Bearer")
-    assert bad not in agent.log()
+    assert bad not in agent.log_with(response)
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ def test_refusals(agent, space):
     bound.close()
     expect_error(agent.http.get("/files/download"), 400, "MISSING_PARAMETER", "/path")
     expect_error(agent.anonymous.get(target(space / "file")), 401, "AUTHENTICATION_REQUIRED")
-    assert open_files(agent, space) == 0
+    wait_until(lambda: open_files(agent, space) == 0, "the file to be closed")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
@@ -331,7 +331,7 @@ def test_files_that_the_user_may_not_read(new_agent):
     with tarfile.open(fileobj=io.BytesIO(fetch(agent, ".").content)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert "file" in names and "secret" not in names
-    assert "entries=2" in agent.log()
+    wait_until(lambda: "entries=2" in agent.log(), "a line in the log")
 
 
 def test_nothing_of_the_file_is_in_an_error(agent, samples):

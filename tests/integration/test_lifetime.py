@@ -371,7 +371,7 @@ def test_slow_bodies_are_cut(new_agent, step):
         assert "body-timeout" in expect_error(connection.read_response(), 408, "REQUEST_TIMEOUT")["message"]
         cut_within(connection, 5)
     agent.wait_until_idle()
-    assert " status=408 " in agent.log()
+    wait_until(lambda: " status=408 " in agent.log(), lambda: f"the access line\n{agent.log_tail()}")
 
 
 def test_idle_connections_are_closed(new_agent):

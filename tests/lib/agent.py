@@ -142,6 +142,11 @@ class Agent:
     def log(self):
         return self.log_file.read_text(errors="replace")
 
+    def log_with(self, response):
+        """The log when the response's access line is in it, which may come a moment later than the response."""
+        line = f"access: request id={response.headers['X-Request-ID']} "
+        return wait_until(lambda: line in (log := self.log()) and log, lambda: f"{line}\n{self.log_tail()}")
+
     def is_alive(self):
         return self.process.poll() is None
 
