@@ -3,7 +3,8 @@
 when the answer is there with control groups, a moment later without.
 
 The bound of 50 ms over the timeout is for an idle machine, which a test machine is not: the best of a few
-attempts must keep it, and all of them a generous one."""
+attempts must keep it, and all of them a generous one. Nor does the answer wait for ever for a kernel that has not
+come to end the tree: an attempt that took as long as that proves nothing."""
 
 import os
 import signal
@@ -20,6 +21,7 @@ from lib.waiting import time_factor, wait_until
 TIMEOUT = 1
 BOUND = 0.05
 GENEROUS_BOUND = 1.0
+ANSWER = 0.04  # so long after the kill the answer goes out, come what may
 MOMENT = 0.3
 ATTEMPTS = 5
 
@@ -95,7 +97,8 @@ def agent(request):
 
 
 def measure(agent, request, reason="timeout"):
-    """Runs @request to its deadline; the time its answer took, after checking that nothing is left of it."""
+    """Runs @request to its deadline; the time its answer took, the result, and what was alive after the answer
+    though it should not be. After checking that nothing is left of it."""
     mark = uuid.uuid4().hex
     document = {"timeout": TIMEOUT, "env": {"DEADLINE_MARK": mark}, **request}
     with raw.RawConnection(agent.port) as connection:
@@ -105,10 +108,11 @@ def measure(agent, request, reason="timeout"):
         elapsed = time.monotonic() - start
     survivors = procfs.with_environment("DEADLINE_MARK", mark)
     result = expect_result(response, 124, reason)
-    if agent.gauges()["tracking"] == "cgroup":
-        assert not survivors, f"alive after the answer: {procfs.describe(survivors)}"
+    alive = procfs.describe(survivors) if agent.gauges()["tracking"] == "cgroup" else ""
+    if elapsed < TIMEOUT + ANSWER - 0.005:  # the agent's timers count in milliseconds
+        assert not alive, f"alive after the answer: {alive}"
     expect_no_survivors(mark)
-    return elapsed, result
+    return elapsed, result, alive
 
 
 def expect_no_survivors(mark):
@@ -125,21 +129,23 @@ def expect_no_survivors(mark):
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_battery(agent, peer):
-    times = []
+    times, alive = [], []
     for _ in range(ATTEMPTS):
-        elapsed, result = measure(agent, PEERS[peer])
+        elapsed, result, left = measure(agent, PEERS[peer])
         assert result["stdout"].startswith("before\n")
         assert TIMEOUT <= elapsed < TIMEOUT + GENEROUS_BOUND * time_factor()
         times.append(elapsed)
-        if elapsed <= TIMEOUT + BOUND * time_factor():
+        alive.append(left)
+        if elapsed <= TIMEOUT + BOUND * time_factor() and not left:
             break
     assert min(times) <= TIMEOUT + BOUND * time_factor(), times
+    assert not all(alive), f"alive after each answer: {alive}, {times}"
     wait_until(lambda: not agent.children(), lambda: f"no zombies: {agent.children()}")
 
 
 @pytest.mark.smoke
 def test_a_deadline_keeps_the_output_of_both_streams(agent):
-    _, result = measure(agent, {"command": "echo out; echo err >&2; sleep 1000"})
+    _, result, _ = measure(agent, {"command": "echo out; echo err >&2; sleep 1000"})
     assert result["stdout"] == "out\n"
     assert result["stderr"].startswith("err\n")
 
@@ -157,7 +163,7 @@ def test_the_chain_that_flees(agent):
         f"        time.sleep({0.002 * time_factor()})\n"
         "time.sleep(1000)\n"
     )
-    elapsed, result = measure(agent, python(code))
+    elapsed, result, _ = measure(agent, python(code))
     assert result["stdout"] == "before\n"
     assert elapsed < TIMEOUT + GENEROUS_BOUND * time_factor()
 
@@ -173,7 +179,7 @@ def cgroup_root():
 def test_a_leader_that_leaves_its_cgroup(agent):
     mark = uuid.uuid4().hex
     command = f"echo before; echo $$ > {cgroup_root()}; exec sleep 1000"
-    elapsed, result = measure(agent, {"command": command, "env": {"DEADLINE_MARK": mark}})
+    elapsed, result, _ = measure(agent, {"command": command, "env": {"DEADLINE_MARK": mark}})
     expect_no_survivors(mark)
     assert result["stdout"] == "before\n"
     agent.wait_until_idle()

@@ -10,7 +10,7 @@ import pytest
 
 from lib import procfs
 from lib.stream import CODE, COMMANDS, Stream, expect_end, run
-from lib.waiting import is_plain_build
+from lib.waiting import is_plain_build, wait_until
 
 
 def test_input_and_its_end(agent):
@@ -157,4 +157,4 @@ def test_kill(agent):
         stream.send(type="kill")
         stream.finish()
     expect_end(stream, 137, "cancelled")
-    assert not agent.survivors()
+    wait_until(lambda: not agent.survivors(), lambda: procfs.describe(agent.survivors()))
