@@ -4,11 +4,14 @@
 import httpx
 import pytest
 
+from lib import economy
 from lib.agent import BINARY, Agent
 from lib.waiting import is_plain_build, wrapper
 
 
 def pytest_configure():
+    economy.return_freed_memory()
+    economy.load_authorities_once()
     if not BINARY.is_file():
         pytest.exit(f"{BINARY} is missing: build it first, or set AGENT_BINARY", returncode=2)
 
@@ -24,6 +27,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "plain_build" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    economy.keep_what_there_is()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage():
+    """Of a file's tests, when they are over."""
+    yield
+    economy.forget_garbage()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -30,11 +30,18 @@ BOUNDARY = "a-boundary"
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
 
-@functools.lru_cache
+@functools.cache
 def text(size, seed):
     """Printable, the same nowhere, and with its digest at the end: it cannot be mistaken for half of itself."""
     body = hashlib.shake_128(str(seed).encode()).hexdigest((size - 64) // 2).encode()
     return body + hashlib.sha256(body).hexdigest().encode()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def texts():
+    """Those of these tests, a hundred megabytes, go with them."""
+    yield
+    text.cache_clear()
 
 
 def is_whole(content):
