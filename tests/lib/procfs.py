@@ -2,20 +2,28 @@
 """Looking at processes from outside, through /proc."""
 
 import os
-from pathlib import Path
 
 
 def pids():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def status(pid):
-    """The fields of /proc/PID/status, or None when there is no such process."""
+def read(pid, name):
+    """The bytes of a file in /proc/PID, or None when there is no such process. Without a buffer, and a path object:
+    all processes are looked at often."""
     try:
-        text = Path(f"/proc/{pid}/status").read_text()
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+            return file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+
+def status(pid):
+    """The fields of /proc/PID/status, or None when there is no such process."""
+    data = read(pid, "status")
+    if data is None:
+        return None
+    return dict(line.split(":", 1) for line in data.decode().splitlines() if ":" in line)
 
 
 def status_kib(pid, field):
@@ -32,9 +40,12 @@ def children(pid):
     """(pid, state letter, name) of every child, zombies included."""
     found = []
     for candidate in pids():
-        fields = status(candidate)
-        if fields and int(fields["PPid"]) == pid:
-            found.append((candidate, fields["State"].strip()[0], fields["Name"].strip()))
+        data = read(candidate, "stat")
+        if data:
+            name, _, rest = data.partition(b"(")[2].rpartition(b")")
+            state, parent = rest.split(maxsplit=2)[:2]
+            if int(parent) == pid:
+                found.append((candidate, state.decode(), name.decode(errors="replace")))
     return found
 
 
@@ -49,8 +60,8 @@ def descendants(pid):
 def environment(pid):
     """The environment a process was started with; empty for zombies and for what is gone."""
     try:
-        data = Path(f"/proc/{pid}/environ").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        data = read(pid, "environ") or b""
+    except PermissionError:
         return {}
     pairs = (entry.split(b"=", 1) for entry in data.split(b"\0") if b"=" in entry)
     return {os.fsdecode(name): os.fsdecode(value) for name, value in pairs}
@@ -65,10 +76,7 @@ def executable(pid):
 
 
 def command_line(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    return (read(pid, "cmdline") or b"").replace(b"\0", b" ").decode(errors="replace")
 
 
 def with_environment(name, value):
@@ -77,10 +85,10 @@ def with_environment(name, value):
     found = []
     for pid in pids():
         try:
-            data = Path(f"/proc/{pid}/environ").read_bytes()
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            data = read(pid, "environ") or b""
+        except PermissionError:
             continue
-        if wanted in data.split(b"\0") and is_running(pid):
+        if wanted in data and wanted in data.split(b"\0") and is_running(pid):
             found.append(pid)
     return found
 

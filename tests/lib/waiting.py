@@ -13,16 +13,22 @@ class NotInTime(AssertionError):
     pass
 
 
-def wait_until(condition, what, timeout=5.0, interval=0.005):
+# Seconds between looks: many are met at once, and what takes longer may be seen a little later.
+FIRST_PAUSE, LAST_PAUSE, GROWTH = 0.002, 0.025, 1.25
+
+
+def wait_until(condition, what, timeout=5.0, interval=None):
     """Returns the first true value of condition(); fails with `what` when there is none in time."""
     deadline = time.monotonic() + timeout * time_factor()
+    pause = FIRST_PAUSE
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise NotInTime(f"not in time: {what() if callable(what) else what}")
-        time.sleep(interval)
+        time.sleep(pause if interval is None else interval)
+        pause = min(pause * GROWTH, LAST_PAUSE)
 
 
 def wrapper():
