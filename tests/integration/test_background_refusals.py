@@ -125,7 +125,7 @@ def receiver():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.bodies = bodies
     server.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # shutdown() waits for the end of a poll
     thread.start()
     yield server
     server.shutdown()
