@@ -30,15 +30,21 @@ def space(agent, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def samples(agent):
-    """Files that do not change."""
-    directory = agent.workspace / "samples"
+def old_files(agent):
+    """Their tags are strong ones. It takes seconds to become old, so they do it together."""
+    directory = agent.workspace / "old"
     directory.mkdir()
-    contents = {}
-    for name, size in (("small", 1000), ("large", LARGE), ("empty", 0)):
-        contents[directory / name] = make(directory / name, size, age=0)
+    sizes = {"small": 1000, "large": LARGE, "empty": 0}
+    sizes |= {"to change, small": 1000, "to change, large": LARGE, "to replace": 1000}
+    contents = {directory / name: make(directory / name, size, age=0) for name, size in sizes.items()}
     settle(*contents)
     return contents
+
+
+@pytest.fixture(scope="module")
+def samples(old_files):
+    """Files that do not change."""
+    return {path: content for path, content in old_files.items() if not path.name.startswith("to ")}
 
 
 # Whole files
@@ -251,10 +257,10 @@ def test_conditions_that_fail(agent, samples):
             assert document["path"] == document["details"]["path"] == str(path)
 
 
-@pytest.mark.parametrize("size", [1000, LARGE])
-def test_the_rest_of_a_file_that_has_changed(agent, space, size):
-    path = space / "file"
-    old = make(path, size)
+@pytest.mark.parametrize("name", ["small", "large"])
+def test_the_rest_of_a_file_that_has_changed(agent, old_files, name):
+    path, old = next(item for item in old_files.items() if item[0].name == f"to change, {name}")
+    size = len(old)
     first = fetch(agent, path)
     etag, changed = first.headers["ETag"], first.headers["Last-Modified"]
     for validator in (etag, changed):
@@ -273,15 +279,15 @@ def test_the_rest_of_a_file_that_has_changed(agent, space, size):
     assert fetch(agent, path, {"Range": "bytes=500-", "If-Range": weak}).status_code == 200
 
 
-def test_same_size_and_time(agent, space):
+def test_same_size_and_time(agent, old_files, space):
     """Only the inode, and the time of its change, tell these apart."""
-    make(space / "file", 1000)
-    etag = fetch(agent, space / "file").headers["ETag"]
-    before = (space / "file").stat()
+    path = next(path for path in old_files if path.name == "to replace")
+    etag = fetch(agent, path).headers["ETag"]
+    before = path.stat()
     (space / "other").write_bytes(pattern(1000, b"other"))
     os.utime(space / "other", ns=(before.st_atime_ns, before.st_mtime_ns))
-    os.rename(space / "other", space / "file")
-    response = fetch(agent, space / "file", {"If-None-Match": etag})
+    os.rename(space / "other", path)
+    response = fetch(agent, path, {"If-None-Match": etag})
     assert response.status_code == 200 and response.content == pattern(1000, b"other")
 
 
