@@ -297,7 +297,9 @@ def test_errors_are_told_in_words(chromium, agent, name):
     page.get(name).click()
     page.wait_for("message", "token expired")
     # The browser notes the two answers with status 401, and nothing else.
-    assert len(refused := page.log()) == 2 and all("401" in message for message in refused)
+    refused = []
+    wait_until(lambda: refused.extend(page.log()) or len(refused) >= 2, lambda: f"two notes: {refused}")
+    assert len(refused) == 2 and all("401" in message for message in refused)
 
     page.paste_token()
     page.get(name).click()
