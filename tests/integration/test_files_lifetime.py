@@ -11,6 +11,7 @@ import time
 import pytest
 
 from lib import tokens
+from lib.agent import in_memory
 from lib.downloads import open_files
 from lib.expect import expect_error, expect_json
 from lib.files import get, post, remove, write
@@ -150,10 +151,11 @@ def test_the_agent_stops_in_an_upload(new_agent):
 
 
 def test_the_agent_stops_in_a_list(new_agent):
-    agent = new_agent(shutdown_grace="100ms")
+    with in_memory():
+        agent = new_agent(shutdown_grace="100ms")
     (agent.workspace / "crowd").mkdir()
     for number in range(20_000):
-        os.close(os.open(agent.workspace / "crowd" / f"a-rather-long-name-{number}", os.O_CREAT))
+        os.mknod(f"{agent.workspace}/crowd/a-rather-long-name-{number}")
     client = send(agent, "GET", "/files/list?path=crowd")
     text = client.recv(100)
     stop(agent)
@@ -164,11 +166,14 @@ def test_the_agent_stops_in_a_list(new_agent):
     assert not text.endswith(b"0\r\n\r\n"), "a list that was cut looks complete"
 
 
-def test_a_directory_that_vanishes_breaks_its_list(agent, space):
+def test_a_directory_that_vanishes_breaks_its_list(new_agent):
     """The worker has stopped for a client that is slow, and finds nothing when it goes on."""
+    with in_memory():
+        agent = new_agent()
+    space = agent.workspace
     (space / "crowd").mkdir()
     for number in range(20_000):
-        os.close(os.open(space / "crowd" / f"a-rather-long-name-{'x' * 200}-{number}", os.O_CREAT))
+        os.mknod(f"{space}/crowd/a-rather-long-name-{'x' * 200}-{number}")
     with RawConnection(agent.port, receive_buffer=16 * 1024) as client:
         client.send(head("GET", f"/files/list?path={space}/crowd", tokens.bearer(tokens.token())))
         assert client.read_head().status_code == 200

@@ -8,32 +8,24 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 
 import pytest
 
-from lib.agent import Agent
+from lib.agent import Agent, in_memory
 from lib.file_watch import Watcher, replay, root, scan, wait_until_nothing_is_left  # noqa: F401 (fixture)
 from lib.waiting import is_plain_build, time_factor
 
 DEFAULTS = (".git", "node_modules", "__pycache__")
 N_FILES = 10000 if is_plain_build() else 2000
-MEMORY = "/dev/shm"
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git")
 
 
 @pytest.fixture(scope="module")
 def agent():
-    """Its workspace is in memory if there is such a place: disks need a second for what takes a tenth of that there."""
-    before = tempfile.tempdir
-    if os.access(MEMORY, os.W_OK):
-        tempfile.tempdir = MEMORY
-    try:
+    with in_memory():
         agent = Agent()
-    finally:
-        tempfile.tempdir = before
     yield agent
     agent.close()
 
