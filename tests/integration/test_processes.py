@@ -202,7 +202,10 @@ def test_a_busy_process_is_busy(agent):
 
 
 def test_the_first_look_is_since_the_start(new_agent):
-    with child([sys.executable, "-c", "while True: pass"]) as busy:
+    code = "import time\nwhile time.process_time() < 0.3: pass\nprint('worked', flush=True)\nwhile True: pass"
+    with child([sys.executable, "-c", code], stdout=subprocess.PIPE) as busy:
+        busy.stdout.readline()  # others may keep the processors from it for a while
+        busy.stdout.close()
         agent = new_agent()
         document = listing(agent, limit=8192)
         assert document["cpu_interval"] is None
