@@ -94,7 +94,8 @@ def expect_end(stream, exit_code=0, reason="exit"):
     assert result["success"] is complete["success"] is (exit_code == 0 and reason == "exit")
     assert result["execution_id"] == complete["execution_id"] and result["execution_id"].startswith("exec_")
     assert isinstance(result["execution_time"], float) and result["pid"] > 1
-    assert result["usage"]["max_rss_bytes"] > 0
+    # Known when the leader is reaped; 40 ms after a kill the answer does not wait for that any more.
+    assert result["usage"]["max_rss_bytes"] > 0 or reason in ("cancelled", "timeout")
     assert TIMESTAMP.match(result["timestamp"]) and TIMESTAMP.match(complete["timestamp"])
     return result
 
