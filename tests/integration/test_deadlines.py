@@ -23,7 +23,7 @@ BOUND = 0.05
 GENEROUS_BOUND = 1.0
 ANSWER = 0.04  # so long after the kill the answer goes out, come what may
 MOMENT = 0.3
-ATTEMPTS = 5
+ATTEMPTS = 12
 
 DAEMON = """
 import os, time
