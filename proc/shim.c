@@ -42,6 +42,7 @@ struct options {
         const char *uid;
         const char *files;
         const char *data;
+        const char *keep;
         bool tty;
         char **argv;
 };
@@ -94,6 +95,8 @@ static const char **find_option(struct options *o, const char *name)
                 return &o->files;
         if (text_equal(name, "--data"))
                 return &o->data;
+        if (text_equal(name, "--keep"))
+                return &o->keep;
         return NULL;
 }
 
@@ -116,11 +119,14 @@ static void parse_options(char **argv, struct options *o)
         o->argv = argv + 1;
 }
 
-/* Everything of the agent's is close-on-exec; this holds even if somebody forgets one day. */
-static void close_inherited(void)
+/* Everything of the agent's is close-on-exec; this holds even if somebody forgets one day. Up to --keep the descriptors
+ * are the program's. */
+static void close_inherited(const struct options *o)
 {
+        unsigned long last = o->keep ? parse(SPAWN_LIMITS, o->keep, NULL) : STATUS_FD;
+
         sys(SYS_fcntl, STATUS_FD, F_SETFD, FD_CLOEXEC);
-        sys(SYS_close_range, STATUS_FD + 1, UINT_MAX, 0); /* not before Linux 5.9 */
+        sys(SYS_close_range, last + 1, UINT_MAX, 0); /* not before Linux 5.9 */
 }
 
 /* The agent ignores SIGPIPE and starts children with all signals blocked: both would survive exec. Also the two
@@ -285,7 +291,7 @@ void shim_start(long *stack)
         long r;
 
         parse_options(argv, &o);
-        close_inherited();
+        close_inherited(&o);
         sys(SYS_setsid); /* cannot fail: a new process leads no group */
         if (o.tty) {
                 r = sys(SYS_ioctl, 0, TIOCSCTTY, 0);

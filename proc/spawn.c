@@ -22,14 +22,16 @@
 #include "agent/base/str.h"
 #include "proc/vfork.h"
 
-/* 0, 1, 2 and the status pipe. */
-#define N_FDS 4
+/* 0, 1, 2, the status pipe, and what else there may be. */
+#define STATUS_FD 3
+#define MAX_FDS   (SPAWN_FIRST_EXTRA + SPAWN_EXTRA_FDS)
 
 struct birth {
         const char *shim;
         char *const *argv;
         char *const *envp;
-        int fds[N_FDS]; /* all >= N_FDS, so that none is overwritten before it was moved */
+        int fds[MAX_FDS]; /* all >= MAX_FDS, so that none is overwritten before it was moved */
+        int n_fds;
         int error;
 };
 
@@ -38,7 +40,7 @@ __attribute__((noreturn, no_sanitize("address", "undefined"))) static void child
 {
         struct birth *b = arg;
 
-        for (int i = 0; i < N_FDS; i++)
+        for (int i = 0; i < b->n_fds; i++)
                 if (dup2(b->fds[i], i) < 0)
                         goto fail;
         execve(b->shim, b->argv, b->envp);
@@ -74,7 +76,7 @@ static int start_plainly(struct birth *b, pid_t *ret_pid)
         r = posix_spawn_file_actions_init(&actions);
         if (r != 0)
                 return -r;
-        for (int i = 0; i < N_FDS && r == 0; i++)
+        for (int i = 0; i < b->n_fds && r == 0; i++)
                 r = posix_spawn_file_actions_adddup2(&actions, b->fds[i], i);
         if (r == 0)
                 r = posix_spawn(ret_pid, b->shim, &actions, NULL, b->argv, b->envp);
@@ -117,6 +119,8 @@ static char **shim_options(const struct spawn_spec *spec)
         if (spec->max_memory)
                 v = add_option(v, "--data",
                                xasprintf("%llu", (unsigned long long)spec->max_memory));
+        if (spec->n_extra)
+                v = add_option(v, "--keep", xasprintf("%u", SPAWN_FIRST_EXTRA + spec->n_extra - 1));
         if (spec->set_tty)
                 v = strv_append(v, xstrdup("--tty"));
         return strv_append(v, xstrdup("--"));
@@ -142,12 +146,12 @@ static int place_fd(int fd)
         int null, copy;
 
         if (fd >= 0) {
-                copy = fcntl(fd, F_DUPFD_CLOEXEC, N_FDS);
+                copy = fcntl(fd, F_DUPFD_CLOEXEC, MAX_FDS);
                 return copy < 0 ? -errno : copy;
         }
 
         null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (null < 0 || null >= N_FDS)
+        if (null < 0 || null >= MAX_FDS)
                 return null < 0 ? -errno : null;
         copy = place_fd(null);
         (void)fd_close(null);
@@ -170,24 +174,34 @@ static int start(const struct spawn_spec *spec, struct birth *b, pid_t *ret_pid,
         return 0;
 }
 
+/* What is to become the child's descriptor @i. */
+static int wanted_fd(const struct spawn_spec *spec, int i, int status_fd)
+{
+        if (i < STATUS_FD)
+                return spec->fds[i];
+        return i == STATUS_FD ? status_fd : spec->extra_fds[i - SPAWN_FIRST_EXTRA];
+}
+
 /* See the header. */
 int spawn(const struct spawn_spec *spec, pid_t *ret_pid, int *ret_status, struct error *err)
 {
-        struct birth b = { .fds = { -1, -1, -1, -1 } };
+        struct birth b = { .n_fds = SPAWN_FIRST_EXTRA + (int)spec->n_extra };
         int status[2];
         int r = 0;
 
         if (pipe2(status, O_CLOEXEC | O_NONBLOCK) < 0)
                 return error_set(err, -errno, "status pipe");
 
-        for (int i = 0; i < N_FDS && r >= 0; i++)
-                r = b.fds[i] = place_fd(i < 3 ? spec->fds[i] : status[1]);
+        for (int i = 0; i < MAX_FDS; i++)
+                b.fds[i] = -1;
+        for (int i = 0; i < b.n_fds && r >= 0; i++)
+                r = b.fds[i] = place_fd(wanted_fd(spec, i, status[1]));
         if (r < 0)
                 r = error_set(err, r, "descriptors of a child");
         else
                 r = start(spec, &b, ret_pid, err);
 
-        for (int i = 0; i < N_FDS; i++)
+        for (int i = 0; i < b.n_fds; i++)
                 (void)fd_close(b.fds[i]);
         (void)fd_close(status[1]);
         if (r < 0) {

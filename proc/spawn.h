@@ -27,12 +27,18 @@ int credentials_new(const char *name, struct credentials **ret, struct error *er
 struct credentials *credentials_free(struct credentials *c);
 DEFINE_CLEANUP(struct credentials *, credentials_free)
 
+/* Descriptors of a child beyond the standard ones: driver_protocol.h says what for. In between is the status pipe. */
+#define SPAWN_FIRST_EXTRA 4
+#define SPAWN_EXTRA_FDS   2
+
 struct spawn_spec {
         const char *shim;  /* path of agent-shim */
         char *const *argv; /* argv[0] is looked up in the child's PATH unless it has a slash */
         char *const *envp;
         const char *cwd;
         int fds[3];                     /* the child's stdin, stdout, stderr; -1: /dev/null */
+        int extra_fds[SPAWN_EXTRA_FDS]; /* its descriptors from SPAWN_FIRST_EXTRA on, for drivers */
+        unsigned n_extra;               /* how many of them there are */
         int cgroup_fd;                  /* O_PATH or O_RDONLY directory of the leaf; -1: none */
         bool set_tty;                   /* make fds[0] the controlling terminal */
         const struct credentials *user; /* NULL: keep the agent's */
