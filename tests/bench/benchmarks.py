@@ -3,26 +3,18 @@
 
 import json
 import os
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmark_exec import bench_exec
 from benchmark_files import bench_files, bench_small_files
 from benchmark_jobs import bench_jobs
 from benchmark_terminal import bench_terminal
-from report import Row, added_row, ratio_row, value_row
-from servers import Agent, BenchError, Peer, Reference, environment
+from report import Row, ratio_row, value_row
+from servers import Agent, BenchError, Peer, Reference
 from tools import Tools, in_turn
 
-GO_CODE = 'package main\n\nimport "fmt"\n\nfunc main() {\n\tfmt.Println(1)\n}\n'
-LANGUAGES = {
-    # name: (source, suffix, how to start it by hand, counted runs per round)
-    "bash": ("echo 1\n", ".sh", ["bash"], 50),
-    "python": ("print(1)\n", ".py", ["python3"], 30),
-    "javascript": ("console.log(1)\n", ".js", ["node"], 15),
-    "go": (GO_CODE, ".go", ["go", "run"], 8),
-}
 TEN_MB = "head -c 10000000 /dev/zero | tr '\\0' x"
 
 
@@ -36,8 +28,9 @@ class Bench:
     agent_options: list
     quick: bool
 
-    def agent(self):
-        return Agent(self.program, self.scratch, self.agent_options)
+    def agent(self, options=(), path=None):
+        """A new agent; programs in the directory @path come first."""
+        return Agent(self.program, self.scratch, [*self.agent_options, *options], path)
 
     @property
     def rounds(self):
@@ -105,27 +98,6 @@ def bench_commands(b):
             lambda: b.tools.load(agent, request, count, expect=expect)["p50_us"] / 1e3,
             lambda: b.tools.floor(["/bin/true"], count)["p50_us"] / 1e3)
         yield ratio_row("POST /commands/run true, p50", "ms", ours, floor, at_most=1.6)
-
-
-def bench_execute(b):
-    """Running code, against starting the interpreter by hand on the same file."""
-    with b.agent() as agent:
-        for language, (code, suffix, by_hand, count) in LANGUAGES.items():
-            name = f"POST /execute {language}, p50"
-            if not shutil.which(by_hand[0], path=environment()["PATH"]):
-                yield Row(name, "skipped", note=f"{by_hand[0]} is not installed")
-                continue
-            file = agent.workspace / f"main{suffix}"
-            file.write_text(code)
-            body = {"code": code, "language": language}
-            expect = expected_text(agent, "/execute", body, "stdout", "1\n")
-            request = agent.request("POST", "/execute", body)
-            argv, runs = [*by_hand, file], b.few(count)
-            ours, floor = in_turn(
-                b.rounds,
-                lambda: b.tools.load(agent, request, runs, expect=expect)["p50_us"] / 1e3,
-                lambda: b.tools.floor(argv, runs, agent.workspace)["p50_us"] / 1e3)
-            yield added_row(name, ours, floor, at_most=1.5)
 
 
 def bench_memory(b):
@@ -237,7 +209,7 @@ def bench_peer(b):
 BENCHMARKS = {
     "http": bench_http,
     "commands": bench_commands,
-    "execute": bench_execute,
+    "exec": bench_exec,
     "memory": bench_memory,
     "start": bench_start,
     "output": bench_output,

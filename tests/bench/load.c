@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* A load generator for answers that take work: it sends one given request over N keep-alive
- * connections, a new one on each as soon as the answer is complete, until COUNT answers have come;
- * then it prints their percentiles and the throughput as JSON. It is written in C because at these
- * speeds a script would measure itself, and it is used for both sides of a comparison. It is
- * strict: an answer with another status, one that lacks the expected text, a closed connection or
- * the end of the time is an error and ends it, because a fast wrong answer is not a result. SIGTERM ends it, too,
- * with the figures of what has come until then: for what is measured while something else goes on.
+ * connections, a new one on each as soon as the answer is complete (or some time later, as somebody would who
+ * looks at it first: -g, for one connection), until COUNT answers have come; then it prints their percentiles and
+ * the throughput as JSON. It is written in C because at these speeds a script would measure itself, and it is used
+ * for both sides of a comparison. It is strict: an answer with another status, one that lacks the expected text, a
+ * closed connection or the end of the time is an error and ends it, because a fast wrong answer is not a result.
+ * SIGTERM ends it, too, with the figures of what has come until then: for what is measured while something else
+ * goes on.
  *
  * One thread and one epoll set. Bodies are kept whole, with a Content-Length or chunked. */
 
@@ -23,6 +24,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/bench/samples.h"
@@ -50,6 +52,7 @@ static struct {
         int status;
         const char *expect;
         unsigned max_seconds;
+        unsigned gap_ms;
         char *request;
         size_t request_size;
 } options = { .n_clients = 1, .count = 1, .status = 200, .max_seconds = 60 };
@@ -202,6 +205,17 @@ static bool client_receive(struct client *c)
         return answer_is_complete(c);
 }
 
+/* As a client that looks at the answer. */
+static void wait_a_while(void)
+{
+        const struct timespec gap = {
+                .tv_sec = options.gap_ms / 1000,
+                .tv_nsec = options.gap_ms % 1000 * 1000000L,
+        };
+
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &gap, NULL);
+}
+
 /* Sends until @count requests are on their way, receives until as many answers are there. */
 static void run(struct client *clients, int set, struct samples *samples, struct samples *firsts,
                 size_t *ret_body_size)
@@ -229,6 +243,7 @@ static void run(struct client *clients, int set, struct samples *samples, struct
                         check_answer(c);
                         *ret_body_size = c->decoded_size;
                         if (n_sent < options.count) {
+                                wait_a_while();
                                 client_send(c);
                                 n_sent++;
                         }
@@ -255,7 +270,7 @@ static void parse_options(int argc, char **argv)
 {
         int o;
 
-        while ((o = getopt(argc, argv, "p:c:n:s:e:t:")) != -1) {
+        while ((o = getopt(argc, argv, "p:c:n:s:e:t:g:")) != -1) {
                 unsigned long number = optarg ? strtoul(optarg, NULL, 10) : 0;
 
                 switch (o) {
@@ -277,13 +292,16 @@ static void parse_options(int argc, char **argv)
                 case 't':
                         options.max_seconds = (unsigned)number;
                         break;
+                case 'g':
+                        options.gap_ms = (unsigned)number;
+                        break;
                 default:
                         exit(2);
                 }
         }
         if (optind != argc - 1 || !options.port || !options.n_clients || !options.count)
                 fail("usage: load -p PORT [-c CLIENTS] [-n COUNT] [-s STATUS] [-e EXPECTED_TEXT] "
-                     "[-t MAX_SECONDS] REQUEST_FILE");
+                     "[-t MAX_SECONDS] [-g GAP_MS] REQUEST_FILE");
         read_request(argv[optind]);
 }
 

@@ -50,17 +50,6 @@ def ratio_row(name, unit, ours, reference, at_least=None, at_most=None):
                samples={"unit": unit, "ours": ours, "reference": reference})
 
 
-def added_row(name, ours, reference, at_most):
-    """Two durations in ms measured in turn: what ours adds to the reference."""
-    added = median(ours) - median(reference)
-    pairs = [a - b for a, b in zip(ours, reference)]
-    return Row(name, _verdict(added, None, at_most), FORMATS["ms"](median(ours)),
-               FORMATS["ms"](median(reference)),
-               f"{median(ours) / median(reference):.2f}x {added:+.2f} ms",
-               f"{min(pairs):+.2f} .. {max(pairs):+.2f}", f"<= +{at_most} ms",
-               samples={"unit": "ms", "ours": ours, "reference": reference})
-
-
 def value_row(name, unit, values, at_most=None):
     """Something that has no reference but its bar."""
     spread = f"{min(values):.2f} .. {max(values):.2f}" if len(values) > 1 else ""

@@ -27,7 +27,8 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agent", type=Path, default=ROOT / "build" / "vm-agent",
                         help="the program to measure")
-    parser.add_argument("--only", metavar="A,B", help="some of: " + ", ".join(ALL))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of: " + ", ".join(ALL))
+    parser.add_argument("--only", metavar="A,B", help="the same, as a list")
     parser.add_argument("--quick", action="store_true",
                         help="fewer and shorter rounds: faster, but noisier")
     parser.add_argument("--json", type=Path, metavar="FILE",
@@ -36,7 +37,8 @@ def parse_arguments():
                         help="for the agent, as in --agent-option=--log-level=warning; repeatable")
     arguments = parser.parse_args()
 
-    arguments.names = arguments.only.split(",") if arguments.only else list(BENCHMARKS)
+    arguments.names += arguments.only.split(",") if arguments.only else []
+    arguments.names = arguments.names or list(BENCHMARKS)
     unknown = [name for name in arguments.names if name not in ALL]
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(ALL)}")

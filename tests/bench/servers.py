@@ -133,18 +133,32 @@ class Server:
 
     def resident_kb(self):
         """Resident memory of the server and of every process below it, in units of 1000 bytes."""
-        total, pids = 0, [self.process.pid]
+        total = 0
+        for pid in self._tree():
+            with suppress(FileNotFoundError, ProcessLookupError):  # a child that has just ended
+                status = Path(f"/proc/{pid}/status").read_text().splitlines()
+                total += sum(int(line.split()[1]) * 1.024 for line in status if line.startswith("VmRSS:"))
+        return total
+
+    def proportional_kb(self):
+        """Memory of the server and of every process below it; what several share counts once."""
+        total = 0
+        for pid in self._tree():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+                total += sum(int(line.split()[1]) * 1.024 for line in rollup if line.startswith("Pss:"))
+        return total
+
+    def _tree(self):
+        """The pids of the server and of every process below it."""
+        pids, found = [self.process.pid], []
         while pids:
             pid = pids.pop()
-            try:
-                status = Path(f"/proc/{pid}/status").read_text()
+            found.append(pid)
+            with suppress(FileNotFoundError, ProcessLookupError):
                 for task in Path(f"/proc/{pid}/task").iterdir():
                     pids += [int(p) for p in (task / "children").read_text().split()]
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # a child that has just ended
-            resident = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-            total += int(resident[0].split()[1]) * 1.024 if resident else 0
-        return total
+        return found
 
     def own_kb(self):
         """Resident memory of the server's process alone."""
@@ -199,7 +213,7 @@ class Server:
 class Agent(Server):
     """vm-agent with its defaults; directories and secret of its own."""
 
-    def __init__(self, program, scratch, options=()):
+    def __init__(self, program, scratch, options=(), path=None):
         home = Path(scratch) / f"agent-{secrets.token_hex(4)}"
         workspace = home / "workspace"
         workspace.mkdir(parents=True)
@@ -212,7 +226,10 @@ class Agent(Server):
         argv = [program, "--config", config, "--listen", f"127.0.0.1:{port}",
                 "--workspace", workspace, "--runtime-dir", home / "run",
                 "--jwt-secret-file", secret, *options]
-        super().__init__("vm-agent", argv, port)
+        env = environment()
+        if path:
+            env["PATH"] = f"{path}:{env['PATH']}"
+        super().__init__("vm-agent", argv, port, env)
         minted = subprocess.run([program, "token", "--jwt-secret-file", secret, "--ttl", "3600"],
                                 env=self.env, capture_output=True, text=True, timeout=10)
         if minted.returncode != 0:

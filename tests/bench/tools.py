@@ -49,10 +49,10 @@ class Tools:
             raise BenchError(f"{server.name}, {connections} connections, {path}: {result}")
         return result["requests"] / result["seconds"]
 
-    def load(self, server, request, count, clients=1, status=200, expect=None):
+    def load(self, server, request, count, clients=1, status=200, expect=None, gap_ms=0):
         """The load generator's figures for @count answers to @request (bytes)."""
         return json.loads(self._run(self._load_argv(server, request, count, clients, status,
-                                                    expect)))
+                                                    expect, gap_ms)))
 
     @contextmanager
     def load_meanwhile(self, server, request):
@@ -71,11 +71,11 @@ class Tools:
             raise BenchError(f"load: {complaint.strip()[:500]}")
         figures.update(json.loads(output))
 
-    def _load_argv(self, server, request, count, clients, status, expect):
+    def _load_argv(self, server, request, count, clients, status, expect, gap_ms=0):
         file = self.directory / "request"
         file.write_bytes(request)
         argv = [self.directory / "load", "-p", server.port, "-c", clients, "-n", count,
-                "-s", status, "-t", LIMIT_S]
+                "-s", status, "-t", LIMIT_S, "-g", gap_ms]
         if expect:
             argv += ["-e", expect]
         return [*argv, file]
@@ -141,15 +141,15 @@ class Tools:
             argv.append("-w")
         return [str(a) for a in (*argv, *paths)]
 
-    def floor(self, argv, count, cwd=None):
+    def floor(self, argv, count, cwd=None, env=None):
         """The figures of @count bare spawns of @argv."""
-        return json.loads(self._run([self.directory / "spawn_floor", count, LIMIT_S, *argv], cwd))
+        return json.loads(self._run([self.directory / "spawn_floor", count, LIMIT_S, *argv], cwd, env))
 
     @staticmethod
-    def _run(argv, cwd=None):
+    def _run(argv, cwd=None, env=None):
         argv = [str(a) for a in argv]
         try:
-            done = subprocess.run(argv, env=environment(), cwd=cwd, stdin=subprocess.DEVNULL,
+            done = subprocess.run(argv, env=env or environment(), cwd=cwd, stdin=subprocess.DEVNULL,
                                   capture_output=True, text=True, timeout=LIMIT_S + 10)
         except FileNotFoundError as e:
             raise BenchError(f"{argv[0]} is not installed") from e
