@@ -1,115 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 'use strict';
 
-// node driver.cjs SCRIPT: runs SCRIPT as if it were the file main.js of the working directory.
+// node driver.cjs [--rich=4] SCRIPT          runs SCRIPT as if it were the file main.js of the working directory
+// node driver.cjs --wait=5 [--rich=4]        waits for a job, and then does the same
 //
-// The code lies in a private directory, but what it imports lies where the user works. As a CommonJS module it
-// is compiled under the other name, and node does the rest: require(), import(), __dirname and stack traces.
-//
-// What only makes sense as an ES module (import, export, top-level await) cannot be given a place to import
-// from. So a copy is put into the working directory; its last import is one of ours, which removes the copy:
-// imports are carried out when all files have been read, and before the module's own first line.
+// proc/driver_protocol.h says what the options and the descriptors are.
 
 const fs = require('fs');
 const path = require('path');
-const Module = require('module');
 
-const cwd = process.cwd();
-const filename = path.join(cwd, 'main.js');
-const source = fs.readFileSync(process.argv[2], 'utf8').replace(/^\uFEFF/, '').replace(/^#!/, '//');
+const EXIT_NOT_STARTED = 126;
 
-// What the compiler says about ES modules, across its versions.
-const MODULE_ERRORS = [
-        'Cannot use import statement outside a module',
-        "Unexpected token 'export'",
-        "Cannot use 'import.meta' outside a module",
-        'await is only valid in async functions and the top level bodies of modules',
-];
+function readOptions(args) {
+        const options = { rich: -1, wait: -1, script: null };
 
-function compileError(text) {
-        try {
-                require('vm').compileFunction(text, ['exports', 'require', 'module', '__filename', '__dirname'], { filename });
-                return null;
-        } catch (error) {
-                return error;
+        for (const arg of args) {
+                const [, name, fd] = /^--(rich|wait)=(\d+)$/.exec(arg) || [];
+
+                if (name)
+                        options[name] = Number(fd);
+                else
+                        options.script = arg;
         }
+        return options;
 }
 
-function isModule() {
-        // Most programs can do without being compiled twice.
-        if (!/\b(?:import|export|await)\b/.test(source))
-                return false;
+function start(script, program, rich) {
+        const shown = path.join(process.cwd(), 'main.js');
 
-        const error = compileError(source);
-
-        if (!error)
-                return false;
-        if (MODULE_ERRORS.some((text) => error.message.includes(text)))
-                return true;
-        // Outside of a module "await" is a name, and the complaint is about what follows it.
-        return /\bawait\b/.test(source) && !compileError(`(async () => {${source}\n})`);
+        process.argv.splice(1, process.argv.length, shown);
+        program.run(fs.readFileSync(script, 'utf8'), { script: path.resolve(script), shown }, rich);
 }
 
-// Uncaught errors show the user's frames; what called them is no part of their program.
-function hideDriver() {
-        process.on('uncaughtExceptionMonitor', (error) => {
-                if (!(error instanceof Error) || typeof error.stack !== 'string')
-                        return;
-                const lines = error.stack.split('\n');
-                let n = lines.findIndex((line) => /^\s+at /.test(line) && line.includes(__filename));
+function main() {
+        const options = readOptions(process.argv.slice(2));
+        const program = require('./program.cjs');
+        const rich = options.rich >= 0 ? require('./rich.cjs').open(options.rich) : null;
 
-                if (n < 0)
-                        return;
-                while (/^\s+at .*node:internal\/modules\//.test(lines[n - 1]) && /^\s+at /.test(lines[n - 2]))
-                        n--;
-                try {
-                        error.stack = lines.slice(0, n).join('\n');
-                } catch {
-                        // frozen: shown as it is
-                }
-        });
-}
-
-function runCommonJS() {
-        const module = new Module('.', null);
-
-        module.filename = filename;
-        module.paths = Module._nodeModulePaths(cwd);
-        process.mainModule = module;
-        module._compile(source, filename);
-        module.loaded = true;
-}
-
-function runModule() {
-        const name = `.main-${process.pid}.mjs`;
-        const loaded = Symbol.for('vm-agent.loaded');
-        const text = `${source}\nimport "data:text/javascript,globalThis[Symbol.for('vm-agent.loaded')]()";\n`;
-        let copy = path.join(cwd, name);
-
-        const remove = () => fs.rmSync(copy, { force: true });
-
-        try {
-                fs.writeFileSync(copy, text, { mode: 0o600, flag: 'wx' });
-        } catch {
-                // Nothing can be written there. Then imports by relative path fail, but all others work.
-                copy = path.join(path.dirname(process.argv[2]), name);
-                fs.writeFileSync(copy, text);
+        if (options.wait < 0) {
+                start(options.script, program, rich);
+                return;
         }
-        globalThis[loaded] = () => {
-                delete globalThis[loaded];
-                remove();
-        };
-        process.on('exit', remove); // it may never be loaded
-        // People mix both worlds, above all with top-level await.
-        globalThis.require = Module.createRequire(filename);
-        process.argv.splice(1, 2, copy);
-        import(require('url').pathToFileURL(copy).href);
+
+        const job = require('./job.cjs');
+
+        program.warm(rich, () => start(job.take(options.wait, EXIT_NOT_STARTED), program, rich));
 }
 
-hideDriver();
-if (isModule()) {
-        runModule();
-} else {
-        process.argv.splice(1, 2, filename);
-        runCommonJS();
-}
+main();
