@@ -62,6 +62,8 @@ struct config {
         uint64_t
                 max_discard; /* bytes dropped after max_output before the execution is ended; 0 = no limit */
         int output_keep;         /* enum output_keep */
+        uint64_t rich_max_size;  /* bytes of rich output kept of one execution */
+        uint64_t rich_max_count; /* outputs of it */
         uint64_t max_timeout_ms; /* longer requested timeouts are clamped */
         uint64_t kill_grace_ms;  /* between SIGTERM and SIGKILL; 0: SIGKILL at once */
         uint64_t max_memory;     /* per execution; 0 = no limit */

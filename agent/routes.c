@@ -52,6 +52,7 @@ const struct route routes[] = {
         { HTTP_GET,  "/metrics/snapshot",  metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Counters of the agent" },
         { HTTP_GET,  "/processes",         processes_get,         ARGS(processes_args, struct processes_args), AUTH_JWT, BODY_NONE, 0,              "The system's processes" },
         { HTTP_POST, "/execute",           execute_post,          ARGS(execute_args, struct execute_args),    AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "Run code once" },
+        { HTTP_POST, "/execute/rich",      execute_post,          ARGS(execute_args, struct execute_args),    AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "The same as /execute" },
         { HTTP_POST, "/commands/run",      commands_run_post,     ARGS(commands_args, struct commands_args),  AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "Run a command" },
         { HTTP_GET,  "/execute/stream",    execute_stream_get,    NO_ARGS,                                    AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "Run code, output live, WebSocket" },
         { HTTP_GET,  "/stream",            execute_stream_get,    NO_ARGS,                                    AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "The same as /execute/stream" },

@@ -50,6 +50,7 @@ struct job_status {
         uint64_t max_rss;
         uint64_t totals[2]; /* stdout, stderr */
         uint64_t dropped[2];
+        uint64_t rich_size; /* of KEEPER_RICH */
 };
 
 /* What the keeper file says. */
@@ -103,10 +104,12 @@ struct job_options {
         bool has_terminal; /* instead of pipes, with @size */
         struct pty_size size;
         bool merge_stderr;
+        bool has_rich; /* descriptor DRIVER_RICH_FD is a pipe, and what comes through it is kept */
         uint64_t timeout_ms;   /* 0: none. Enforced by the keeper */
         uint64_t grace_ms;     /* between term_signal and SIGKILL at the deadline */
         int term_signal;       /* 0: SIGTERM */
         uint64_t log_capacity; /* of each stream */
+        uint64_t rich_max_size;
 };
 
 /* Starts a job. That the program itself cannot be executed, or its files cannot be made, is no error here but an end

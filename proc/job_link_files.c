@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -88,7 +89,7 @@ static enum keeper_reason parse_reason(const char *name)
 /* See job_link_private.h. */
 int job_status_parse(const char *text, struct job_status *ret)
 {
-        bool ok = true;
+        bool ok = true, has_rich;
         char reason[32];
         struct job_status s = { 0 };
 
@@ -108,6 +109,7 @@ int job_status_parse(const char *text, struct job_status *ret)
         s.totals[1] = number_of(text, "stderr_total", &ok);
         s.dropped[0] = number_of(text, "stdout_dropped", &ok);
         s.dropped[1] = number_of(text, "stderr_dropped", &ok);
+        s.rich_size = number_of(text, "rich_size", &has_rich);
         if (!ok || s.reason == KEEPER_RUNS)
                 return -EBADMSG;
         *ret = s;
@@ -207,6 +209,7 @@ static void kill_survivors(const struct job_identity *who, const char *id)
 static void read_totals(int dir_fd, struct job_status *status)
 {
         static const char *const names[2] = { JOBLOG_STDOUT, JOBLOG_STDERR };
+        struct stat st;
 
         for (size_t i = 0; i < ARRAY_LEN(names); i++) {
                 struct joblog_totals totals;
@@ -220,6 +223,8 @@ static void read_totals(int dir_fd, struct job_status *status)
                 }
                 joblog_close(&log);
         }
+        if (fstatat(dir_fd, KEEPER_RICH, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+                status->rich_size = (uint64_t)st.st_size;
 }
 
 static char *status_text(const struct job_status *s)
@@ -227,13 +232,14 @@ static char *status_text(const struct job_status *s)
         return xasprintf(
                 "reason=%s\nexit_code=%d\nsignal=%d\nfailure_stage=%d\nfailure_errno=%d\n"
                 "started_ms=%lld\nended_ms=%lld\nduration_us=%llu\ncpu_us=%llu\nmax_rss=%llu\n"
-                "stdout_total=%llu\nstderr_total=%llu\nstdout_dropped=%llu\nstderr_dropped=%llu\n",
+                "stdout_total=%llu\nstderr_total=%llu\nstdout_dropped=%llu\nstderr_dropped=%llu\n"
+                "rich_size=%llu\n",
                 job_reason_name(s->reason), s->exit_code, s->signal, (int)s->failure.stage,
                 (int)s->failure.error, (long long)s->started_ms, (long long)s->ended_ms,
                 (unsigned long long)s->duration_us, (unsigned long long)s->cpu_us,
                 (unsigned long long)s->max_rss, (unsigned long long)s->totals[0],
                 (unsigned long long)s->totals[1], (unsigned long long)s->dropped[0],
-                (unsigned long long)s->dropped[1]);
+                (unsigned long long)s->dropped[1], (unsigned long long)s->rich_size);
 }
 
 /* See job_link.h. */

@@ -47,7 +47,8 @@ static int send_config(int fd, const struct job_host *h, const struct job_option
                 .version = KEEPER_VERSION,
                 .flags = (o->has_input ? KEEPER_HAS_INPUT : 0) |
                          (o->has_terminal ? KEEPER_HAS_TERMINAL : 0) |
-                         (o->merge_stderr ? KEEPER_MERGES : 0),
+                         (o->merge_stderr ? KEEPER_MERGES : 0) |
+                         (o->has_rich ? KEEPER_HAS_RICH : 0),
                 .timeout_ms = o->timeout_ms,
                 .grace_ms = o->grace_ms,
                 .capacity = o->log_capacity,
@@ -57,6 +58,7 @@ static int send_config(int fd, const struct job_host *h, const struct job_option
                 .terminal_user = user ? user->uid : geteuid(),
                 .columns = (uint16_t)o->size.columns,
                 .rows = (uint16_t)o->size.rows,
+                .rich_kib = (uint32_t)MIN((o->rich_max_size + KIB - 1) / KIB, (uint64_t)UINT32_MAX),
         };
         struct iovec parts[3] = { { &config, sizeof(config) },
                                   { (void *)h->shim, strlen(h->shim) + 1 },
@@ -94,6 +96,8 @@ static int start_keeper(struct job_link *l, const struct job_options *o, const i
                 .envp = envp,
                 .cwd = o->cwd,
                 .fds = { fds[0], fds[1], fds[2] },
+                .extra_fds = { -1 }, /* the keeper's own affair, but the shim has to leave it open */
+                .n_extra = o->has_rich ? 1 : 0,
                 .cgroup_fd = -1,
                 .set_tty = o->has_terminal,
                 .user = h->user,

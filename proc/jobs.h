@@ -60,8 +60,10 @@ struct jobs_options {
         uint64_t max_kept;       /* … as are the oldest beyond this number … */
         uint64_t max_kept_bytes; /* … and beyond this size of all their logs */
         /* What lingers, or has a callback under way, neither goes nor counts. */
-        uint64_t log_capacity; /* bytes, of each stream of each job */
-        uint64_t max_memory;   /* of one job; 0: no limit, as for the next two */
+        uint64_t log_capacity;  /* bytes, of each stream of each job */
+        uint64_t rich_max_size; /* of what each job displays */
+        uint64_t rich_max_count;
+        uint64_t max_memory; /* of one job; 0: no limit, as for the next two */
         uint64_t max_tasks;
         uint64_t max_files;
 };
@@ -129,6 +131,7 @@ struct job_launch {
         int input_fd;
         bool has_input;
         bool has_terminal;
+        bool has_rich;
         struct pty_size size;
         uint64_t timeout_ms;
         uint64_t grace_ms;

@@ -40,7 +40,7 @@ static void enlist(struct jobs *j, struct job *job)
                list_entry(where->prev, struct job, ended_link)->ended_order > job->ended_order)
                 where = where->prev;
         list_insert_before(where, &job->ended_link);
-        job->kept_bytes = 0;
+        job->kept_bytes = job->result.rich_size;
         for (unsigned i = 0; i < 2; i++)
                 job->kept_bytes += MIN(job->totals[i], j->options.log_capacity);
         j->kept_bytes += job->kept_bytes;

@@ -201,6 +201,7 @@ void job_launch(struct job *job, const struct job_launch *o)
                 .input_fd = o->input_fd,
                 .has_input = o->has_input,
                 .has_terminal = o->has_terminal,
+                .has_rich = o->has_rich,
                 .size = o->size,
                 .timeout_ms = o->timeout_ms,
                 .grace_ms = o->grace_ms,
@@ -212,6 +213,7 @@ void job_launch(struct job *job, const struct job_launch *o)
         if (!may_start(job))
                 return;
         options.log_capacity = j->options.log_capacity;
+        options.rich_max_size = j->options.rich_max_size;
         r = job_link_start(&j->host, &options, &jobs_link_callbacks, job, &job->link_to_keeper,
                            &err);
         if (r < 0) {

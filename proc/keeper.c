@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "proc/driver_protocol.h"
 #include "proc/keeper_private.h"
 
 #define MS          UINT64_C(1000)
@@ -31,9 +32,10 @@
 #define SIGSET_SIZE 8
 
 /* Descriptors below are the program's. */
-#define FIRST_FD 10
+#define FIRST_FD        10
+#define LAST_PROGRAM_FD DRIVER_RICH_FD
 
-enum { ON_SIGNALS, ON_LISTENER, ON_SHIM, ON_STDOUT, ON_STDERR, ON_STDIN, ON_CONNECTIONS };
+enum { ON_SIGNALS, ON_LISTENER, ON_SHIM, ON_STDOUT, ON_STDERR, ON_RICH, ON_STDIN, ON_CONNECTIONS };
 #define N_POLLS (ON_CONNECTIONS + KEEPER_CONNECTIONS)
 
 static struct keeper keeper;
@@ -72,10 +74,10 @@ static int move_descriptors(struct keeper *k, int *ret_socket)
         null = kernel(SYS_openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC);
         if (null < 0)
                 return (int)null;
-        for (int i = 0; i <= 3; i++)
+        for (int i = 0; i <= LAST_PROGRAM_FD; i++)
                 if (i != null)
                         (void)kernel(SYS_dup3, null, i, O_CLOEXEC);
-        if (null > 3)
+        if (null > LAST_PROGRAM_FD)
                 (void)keeper_close((int)null);
         k->stdin_fd = (int)fds[0];
         *ret_socket = (int)fds[1];
@@ -248,6 +250,7 @@ static void fill(const struct keeper *k, struct pollfd polls[N_POLLS], uint64_t 
         polls[ON_SHIM] = (struct pollfd){ .fd = k->status_fd, .events = POLLIN };
         polls[ON_STDOUT] = (struct pollfd){ .fd = stdout_fd, .events = POLLIN };
         polls[ON_STDERR] = (struct pollfd){ .fd = stderr_fd, .events = POLLIN };
+        polls[ON_RICH] = (struct pollfd){ .fd = k->rich.fd, .events = POLLIN };
         /* Without events it still tells that nobody reads a pipe any more. */
         polls[ON_STDIN] = (struct pollfd){ .fd = k->input.fd,
                                            .events = k->input.size ? POLLOUT : 0 };
@@ -281,6 +284,8 @@ static void turn(struct keeper *k)
                         keeper_read_stream(k, &k->streams[0]);
                 if (polls[ON_STDERR].revents)
                         keeper_read_stream(k, &k->streams[1]);
+                if (polls[ON_RICH].revents)
+                        (void)keeper_read_rich(k);
                 if (polls[ON_STDIN].revents)
                         keeper_write_input(k);
                 for (unsigned i = 0; i < KEEPER_CONNECTIONS; i++)
@@ -313,6 +318,7 @@ void keeper_main(char **argv, char **envp)
         k->argv = argv;
         k->envp = envp;
         k->listen_fd = k->leaf_fd = k->status_fd = k->end_fd = k->input.fd = -1;
+        k->rich.fd = k->rich.log_fd = -1;
         for (unsigned i = 0; i < 2; i++)
                 k->streams[i].fd = k->streams[i].log_fd = -1;
         for (unsigned i = 0; i < KEEPER_CONNECTIONS; i++)

@@ -136,6 +136,7 @@ void keeper_end(struct keeper *k)
         struct end e;
 
         k->has_ended = true;
+        keeper_end_rich(k);
         keeper_close_input(k);
         compute_end(k, &e);
         if (cpu_us == 0)
@@ -156,6 +157,7 @@ void keeper_end(struct keeper *k)
         text_add_count(&t, "stderr_total", k->streams[1].log.mark.total);
         text_add_count(&t, "stdout_dropped", k->streams[0].log.mark.dropped);
         text_add_count(&t, "stderr_dropped", k->streams[1].log.mark.dropped);
+        text_add_count(&t, "rich_size", k->rich.size);
         k->status_size = t.size;
 }
 

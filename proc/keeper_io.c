@@ -15,7 +15,7 @@
 #define TERMINAL_SIZE ((int)MIB)
 #define CTRL_D        4
 
-static char output[KEEPER_READ_SIZE];
+char keeper_buffer[KEEPER_READ_SIZE];
 static char queue[KEEPER_INPUT_WINDOW] __attribute__((aligned(4096)));
 
 static bool is_terminal(const struct keeper *k)
@@ -27,7 +27,7 @@ static bool is_terminal(const struct keeper *k)
  * open, and everything was read. That is the end only when the leader is dead: it may open /dev/tty again. */
 static long read_once(struct keeper *k, struct stream *s)
 {
-        long n = kernel(SYS_read, s->fd, output, sizeof(output));
+        long n = kernel(SYS_read, s->fd, keeper_buffer, sizeof(keeper_buffer));
 
         if (n == -EAGAIN || n == -EINTR)
                 return 0;
@@ -40,7 +40,7 @@ static long read_once(struct keeper *k, struct stream *s)
                 return 0;
         }
         if (!k->has_ended && s->log_fd >= 0) {
-                joblog_write(&s->log, output, (size_t)n);
+                joblog_write(&s->log, keeper_buffer, (size_t)n);
                 keeper_tell_growth(k);
         }
         return n;
@@ -75,6 +75,7 @@ void keeper_drain(struct keeper *k)
 {
         drain(k, &k->streams[0]);
         drain(k, &k->streams[1]);
+        keeper_drain_rich(k);
 }
 
 /* Whether somebody may still write. */

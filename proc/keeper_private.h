@@ -2,7 +2,8 @@
 #pragma once
 
 /* Shared by the files of agent-keeper: keeper.c (its life), keeper_start.c (what it makes, and the program),
- * keeper_io.c (output and input), keeper_tree.c (what the program started), keeper_control.c (who talks to it) and
+ * keeper_io.c (output and input), keeper_rich.c (what it displays), keeper_tree.c (what the program started),
+ * keeper_control.c (who talks to it) and
  * keeper_end.c (what is left in files). */
 
 #include <poll.h>
@@ -39,6 +40,16 @@ struct stream {
         struct joblog_writer log;
 };
 
+/* What is displayed. */
+struct rich_log {
+        int fd;              /* read end of the pipe; -1: none, or closed */
+        int log_fd;          /* -1: nothing has come yet */
+        uint64_t size;       /* of the file */
+        uint64_t line_start; /* where the line that is coming begins */
+        bool is_skipping;    /* it does not fit */
+        uint64_t n_dropped;  /* lines */
+};
+
 struct input {
         int fd; /* write end of the pipe, or a second descriptor of the master; -1: none, or closed */
         uint32_t head; /* where the queue begins */
@@ -63,6 +74,7 @@ struct keeper {
         int status_fd; /* the shim's, until it is at its end */
         int end_fd;    /* status.tmp */
         struct stream streams[2];
+        struct rich_log rich;
         struct input input;
         struct connection connections[KEEPER_CONNECTIONS];
 
@@ -99,6 +111,7 @@ int keeper_prepare(struct keeper *k);
 int keeper_start_program(struct keeper *k);
 
 /* keeper_io.c */
+extern char keeper_buffer[KEEPER_READ_SIZE]; /* for what is read, until it is written */
 void keeper_read_stream(struct keeper *k, struct stream *s);
 void keeper_drain(struct keeper *k);
 bool keeper_has_streams(const struct keeper *k);
@@ -107,6 +120,13 @@ bool keeper_take_input(struct keeper *k, const char *data, size_t size);
 void keeper_end_input(struct keeper *k);
 void keeper_write_input(struct keeper *k);
 void keeper_close_input(struct keeper *k);
+
+/* keeper_rich.c */
+/* Reads once. Returns how much; 0: nothing now, or the end. */
+long keeper_read_rich(struct keeper *k);
+void keeper_drain_rich(struct keeper *k);
+/* Nothing more is kept. */
+void keeper_end_rich(struct keeper *k);
 
 /* keeper_tree.c */
 void keeper_kill(struct keeper *k, enum keeper_reason reason, uint64_t grace_ms);

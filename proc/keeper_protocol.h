@@ -14,6 +14,9 @@
  *
  * FILES, in the job's directory (mode 0700, made by the agent):
  *     stdout.log, stderr.log  rings, see joblog.h; stderr.log stays empty for terminals and merged streams
+ *     rich.log                what the program displayed: lines of JSON (driver_protocol.h), the first ones. Appears
+ * with
+ *                             the first of them; what is missing is its last line
  *     control                 SOCK_SEQPACKET listener
  *     keeper                  lines "key=value": who keeps and leads (KEEPER_KEYS). Replaced as a whole
  *     status                  lines "key=value": the end (STATUS_KEYS). Appears, by rename, when it is final
@@ -30,6 +33,7 @@
 
 #define KEEPER_VERSION 1
 
+#define KEEPER_RICH    "rich.log"
 #define KEEPER_CONTROL "control"
 #define KEEPER_FILE    "keeper"
 #define KEEPER_STATUS  "status"
@@ -75,7 +79,8 @@ enum keeper_reason {
  *   cpu_us           user and system, of the tree where a cgroup tells, else of what was waited for
  *   max_rss          bytes: peak of the tree with a memory controller, else of the leader
  *   stdout_total, stderr_total      bytes ever written to the log
- *   stdout_dropped, stderr_dropped  bytes that there was no disk space for */
+ *   stdout_dropped, stderr_dropped  bytes that there was no disk space for
+ *   rich_size        of rich.log; may be missing */
 
 /* Keys of the keeper file.
  *   version          KEEPER_VERSION
@@ -90,6 +95,7 @@ enum keeper_reason {
 #define KEEPER_HAS_INPUT    1u /* make a pipe for stdin */
 #define KEEPER_HAS_TERMINAL 2u /* instead of all pipes */
 #define KEEPER_MERGES       4u /* stderr goes where stdout goes */
+#define KEEPER_HAS_RICH     8u /* make a pipe for DRIVER_RICH_FD; not with a terminal */
 
 struct keeper_config {
         uint32_t version;
@@ -103,7 +109,7 @@ struct keeper_config {
         uint32_t terminal_user; /* uid that the terminal belongs to */
         uint16_t columns;
         uint16_t rows;
-        uint32_t reserved;
+        uint32_t rich_kib; /* largest size of rich.log, KiB */
         /* Then two strings with their NULs: the path of agent-shim, and that of the cgroup leaf that the keeper makes,
          * or nothing. Making it is not for the agent: it may have to wait for the kernel's lock on all cgroups. */
 };

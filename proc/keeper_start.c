@@ -24,7 +24,7 @@
 
 /* The program's ends. */
 struct ends {
-        int fds[4]; /* stdin, stdout, stderr, the shim's status pipe */
+        int fds[5]; /* stdin, stdout, stderr, the shim's status pipe, rich output; -1: none */
 };
 
 /* See the header. */
@@ -229,6 +229,8 @@ static int open_ends(struct keeper *k, struct ends *e)
                         r = open_pipe(&k->streams[1].fd, &e->fds[2], false);
                 if (flags & KEEPER_MERGES)
                         e->fds[2] = e->fds[1];
+                if (r == 0 && flags & KEEPER_HAS_RICH)
+                        r = open_pipe(&k->rich.fd, &e->fds[4], false);
                 if (!(flags & KEEPER_HAS_INPUT))
                         e->fds[0] = k->stdin_fd;
         }
@@ -237,7 +239,7 @@ static int open_ends(struct keeper *k, struct ends *e)
 
 static void close_ends(struct keeper *k, struct ends *e)
 {
-        for (unsigned i = 0; i < 4; i++) {
+        for (unsigned i = 0; i < 5; i++) {
                 bool is_again = false;
 
                 for (unsigned j = 0; j < i; j++)
@@ -281,8 +283,9 @@ __attribute__((noreturn)) static void become_shim(const struct keeper *k, const 
         struct spawn_failure failure = { .stage = KEEPER_STAGE };
         long r = 0;
 
-        for (int i = 0; i < 4 && r >= 0; i++)
-                r = kernel(SYS_dup3, e->fds[i], i, 0);
+        for (int i = 0; i < 5 && r >= 0; i++)
+                if (e->fds[i] >= 0)
+                        r = kernel(SYS_dup3, e->fds[i], i, 0);
         if (r >= 0)
                 r = kernel(SYS_execve, k->shim, k->argv, k->envp);
         failure.error = (int32_t)-r;
@@ -293,7 +296,7 @@ __attribute__((noreturn)) static void become_shim(const struct keeper *k, const 
 /* See the header. */
 int keeper_start_program(struct keeper *k)
 {
-        struct ends e = { .fds = { -1, -1, -1, -1 } };
+        struct ends e = { .fds = { -1, -1, -1, -1, -1 } };
         long pid;
         int r;
 

@@ -58,6 +58,7 @@ void process_free(struct process *p)
                 (void)fd_close(p->streams[i].fd);
                 output_free(p->streams[i].output);
         }
+        rich_free(p->rich);
         (void)fd_close(p->input.fd);
         buf_done(&p->input.queue);
         supervisor_unref(p->supervisor);
@@ -82,9 +83,10 @@ static void on_timer_closed(uv_handle_t *h)
         gate_done(&p->gate, OWED_TIMER);
 }
 
+/* Those that the end waits for. What the leader displayed is in its pipe when it has exited: that is nobody else's. */
 static bool has_open_streams(const struct process *p)
 {
-        return p->streams[0].fd >= 0 || p->streams[1].fd >= 0;
+        return p->streams[PROCESS_STDOUT].fd >= 0 || p->streams[PROCESS_STDERR].fd >= 0;
 }
 
 static int exit_code_of_end(enum end_reason reason)
@@ -159,7 +161,7 @@ static void settle(struct process *p)
         if (!p->has_ended)
                 supervisor_count_as(p->supervisor, p, COUNT_RUNNING);
         else if (process_owes(p, OWED_LEADER) || p->has_survivors || is_dying ||
-                 (is_gone && has_open_streams(p)))
+                 (is_gone && (has_open_streams(p) || p->streams[STREAM_RICH].fd >= 0)))
                 supervisor_count_as(p->supervisor, p, COUNT_LINGERING);
         else
                 supervisor_count_as(p->supervisor, p, COUNT_NOT);
@@ -175,6 +177,8 @@ static void finish(struct process *p)
                 process_start_timer(p, 0); /* in the loop's next turn, behind the answer */
         process_tree_account(p);
         p->has_ended = true;
+        if (p->rich)
+                rich_end(p->rich);
         process_input_close(p);
         if (p->is_paused) /* whoever writes on must not wait for nothing */
                 for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
@@ -343,6 +347,7 @@ struct process *process_unref(struct process *p)
                 /* Only the supervisor is left, which does not read: a lingering tree holds no output. */
                 for (size_t i = 0; i < ARRAY_LEN(p->streams); i++)
                         p->streams[i].output = output_free(p->streams[i].output);
+                p->rich = rich_free(p->rich);
         }
         return NULL;
 }
@@ -381,6 +386,12 @@ struct output *process_stdout(struct process *p)
 struct output *process_stderr(struct process *p)
 {
         return p->streams[1].output;
+}
+
+/* See the header. */
+struct rich *process_rich(struct process *p)
+{
+        return p->rich;
 }
 
 /* See the header. */

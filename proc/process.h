@@ -14,6 +14,7 @@
 
 #include "proc/output.h"
 #include "proc/pty.h"
+#include "proc/rich.h"
 #include "proc/spawn.h"
 
 struct process;
@@ -55,6 +56,7 @@ struct process_options {
         const char *cwd;
         int input_fd;   /* the child's stdin; borrowed; -1: /dev/null */
         bool has_input; /* stdin is a pipe that process_write feeds; input_fd is -1 */
+        bool has_rich;  /* descriptor DRIVER_RICH_FD is a pipe, for what process_rich gives back */
         /* Not NULL: a new terminal of this size is stdin, stdout and stderr, and the controlling terminal;
          * process_write types on it; input_fd is -1. */
         const struct pty_size *tty;
@@ -91,6 +93,8 @@ const struct process_result *process_result(const struct process *p);
 /* Borrowed; may be read and, once ended, taken over by the caller's reference on the process. */
 struct output *process_stdout(struct process *p);
 struct output *process_stderr(struct process *p);
+/* Likewise what it displayed; NULL without has_rich. Complete once ended. */
+struct rich *process_rich(struct process *p);
 
 /* Ends the whole tree: term_signal first when a grace period is set, then SIGKILL. @reason becomes the result's
  * (END_CANCELLED, END_TIMEOUT …) unless the leader had already ended. Harmless when called again or late. A

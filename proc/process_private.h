@@ -28,6 +28,7 @@ enum {
         OWED_WATCH = 1 << 5, /* likewise, of the leaf's event file */
         OWED_WALK = 1 << 6,  /* a worker thread walks /proc for us */
         OWED_INPUT = 1 << 7, /* the handle has to be closed */
+        OWED_RICH = 1 << 8,  /* likewise */
 };
 
 /* In order of force. */
@@ -39,11 +40,15 @@ enum walk { WALK_NONE, WALK_COUNT, WALK_TERM, WALK_KILL };
 /* As what it counts against max_processes. */
 enum count { COUNT_NOT, COUNT_RUNNING, COUNT_LINGERING, N_COUNTS };
 
+/* Among the streams: what comes beside the output. */
+#define STREAM_RICH 2
+#define N_STREAMS   3
+
 struct process_stream {
         uv_poll_t poll;
-        int fd;        /* read end of the pipe, or master of the terminal; -1: closed */
-        unsigned owed; /* OWED_STDOUT or OWED_STDERR */
-        struct output *output;
+        int fd;                /* read end of the pipe, or master of the terminal; -1: closed */
+        unsigned owed;         /* OWED_STDOUT, OWED_STDERR or OWED_RICH */
+        struct output *output; /* NULL: of STREAM_RICH, which is kept in the process */
         struct process *process;
 };
 
@@ -70,7 +75,9 @@ struct process {
         uint64_t started_us;
         uint64_t grace_ms;
         uint64_t max_written; /* of one stream; 0: no limit */
-        struct process_stream streams[2];
+        uint64_t max_rich_written;
+        struct process_stream streams[N_STREAMS]; /* by enum process_channel, and STREAM_RICH */
+        struct rich *rich;                        /* NULL: there is none */
         struct process_input input;
         bool is_terminal; /* streams[0] and input are the two directions of a terminal */
         bool is_live;     /* output is handed over, or nobody wants it: in no case kept */

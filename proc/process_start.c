@@ -19,10 +19,12 @@
 #define LOG_MODULE "proc"
 #include "agent/base/log.h"
 
-/* The child's ends of what we hold the other ends of: stdin, stdout, stderr, or -1. */
+/* The child's ends of what we hold the other ends of: stdin, stdout, stderr, rich output, or -1. */
 struct ends {
-        int fd[3];
+        int fd[4];
 };
+
+#define RICH_END 3
 
 static void ends_done(struct ends *e)
 {
@@ -44,6 +46,8 @@ static int start_program(struct process *p, const struct process_options *o, con
                 .cwd = o->cwd,
                 .fds = { e->fd[0] >= 0 ? e->fd[0] : o->input_fd, e->fd[1],
                          e->fd[2] >= 0 ? e->fd[2] : e->fd[1] },
+                .extra_fds = { e->fd[RICH_END] },
+                .n_extra = e->fd[RICH_END] >= 0 ? 1 : 0,
                 .set_tty = p->is_terminal,
                 .cgroup_fd = p->leaf.fd,
                 .user = supervisor_other_user(s),
@@ -81,6 +85,20 @@ static void give_away(const struct supervisor *s, const struct ends *e)
                         log_debug("pipe not given away", "error=%s", strerror(errno));
 }
 
+/* What comes beside the output, and where it is collected. */
+static int open_rich(struct process *p, struct ends *e, struct error *err)
+{
+        const struct supervisor_options *o = &p->supervisor->options;
+        int r = process_stream_open(&p->streams[STREAM_RICH], &e->fd[RICH_END]);
+
+        if (r < 0)
+                return error_set(err, r, "pipe for rich output");
+        p->rich = rich_new(o->rich_max_size, o->rich_max_count, &p->supervisor->budget);
+        if (o->max_discard)
+                p->max_rich_written = o->rich_max_size + o->max_discard;
+        return 0;
+}
+
 static int open_pipes(struct process *p, const struct process_options *o, struct ends *e,
                       struct error *err)
 {
@@ -95,6 +113,10 @@ static int open_pipes(struct process *p, const struct process_options *o, struct
                 r = process_input_open(&p->input, &e->fd[0]);
         if (r < 0)
                 return error_set(err, r, "input pipe");
+        if (o->has_rich)
+                r = open_rich(p, e, err);
+        if (r < 0)
+                return r;
         give_away(p->supervisor, e);
         return 0;
 }
@@ -140,8 +162,9 @@ static struct process *allocate(struct supervisor *s, const struct process_optio
         p->arg = o->arg;
         for (size_t i = 0; i < ARRAY_LEN(p->streams); i++) {
                 p->streams[i].fd = -1;
-                p->streams[i].output = output_new(is_live ? 0 : s->options.max_output,
-                                                  s->options.keep_tail, &s->budget);
+                if (i != STREAM_RICH)
+                        p->streams[i].output = output_new(is_live ? 0 : s->options.max_output,
+                                                          s->options.keep_tail, &s->budget);
         }
         return p;
 }
@@ -154,10 +177,14 @@ static int watch(struct process *p)
         r = process_stream_start(&p->streams[0], p, OWED_STDOUT);
         if (r == 0 && p->streams[1].fd >= 0)
                 r = process_stream_start(&p->streams[1], p, OWED_STDERR);
+        if (r == 0 && p->streams[STREAM_RICH].fd >= 0)
+                r = process_stream_start(&p->streams[STREAM_RICH], p, OWED_RICH);
         if (r == 0 && p->input.fd >= 0)
                 r = process_input_start(p);
         if (!process_owes(p, OWED_STDERR))
                 p->streams[1].fd = fd_close(p->streams[1].fd);
+        if (!process_owes(p, OWED_RICH))
+                p->streams[STREAM_RICH].fd = fd_close(p->streams[STREAM_RICH].fd);
         if (!process_owes(p, OWED_INPUT))
                 p->input.fd = fd_close(p->input.fd);
         return r;
@@ -168,7 +195,7 @@ int process_new(struct supervisor *s, const struct process_options *o, struct pr
                 struct error *err)
 {
         struct process *p = allocate(s, o);
-        struct ends ends = { { -1, -1, -1 } };
+        struct ends ends = { { -1, -1, -1, -1 } };
         int r;
 
         p->started_us = clock_now_us();

@@ -78,7 +78,9 @@ static void hand_over(struct process_stream *s, const char *data, size_t size)
 
         if (p->has_ended)
                 return;
-        if (!p->is_live)
+        if (s == &p->streams[STREAM_RICH])
+                rich_append(p->rich, data, size);
+        else if (!p->is_live)
                 output_append(s->output, data, size);
         else if (p->on_output)
                 p->on_output(p, s == &p->streams[0] ? PROCESS_STDOUT : PROCESS_STDERR, data, size,
@@ -122,9 +124,19 @@ void process_stream_drain(struct process_stream *s)
         } while (n > 0 && left >= 0);
 }
 
+/* What is displayed is kept for the end, within its limits, whether somebody takes the output or not. */
 static bool is_wanted(const struct process_stream *s)
 {
-        return s->process->has_ended || !s->process->is_paused;
+        return s->process->has_ended || !s->process->is_paused || s->owed == OWED_RICH;
+}
+
+static bool has_written_too_much(const struct process_stream *s)
+{
+        const struct process *p = s->process;
+
+        if (s->owed == OWED_RICH)
+                return p->max_rich_written && rich_total(p->rich) > p->max_rich_written;
+        return p->max_written && output_total(s->output) > p->max_written;
 }
 
 static void on_readable(uv_poll_t *h, int status, int events)
@@ -142,7 +154,7 @@ static void on_readable(uv_poll_t *h, int status, int events)
                 /* A terminal makes its output while it is read, a buffer in milliseconds. */
         } while (n > 0 && left > 0 && is_wanted(s) && !p->is_terminal);
 
-        if (!p->has_ended && p->max_written && output_total(s->output) > p->max_written)
+        if (!p->has_ended && has_written_too_much(s))
                 process_kill_now(p, END_OUTPUT_LIMIT);
         process_advance(p);
 }

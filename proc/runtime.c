@@ -19,14 +19,14 @@ const struct runtime runtimes[N_LANGUAGES] = {
                 .name = "python",
                 .program = "python3",
                 .file = "main.py",
-                .argv = { "python3", ARG_SCRIPT },
+                .argv = { "python3", ARG_DRIVER "/python/driver.py", ARG_RICH, ARG_SCRIPT },
                 .python_path = true,
         },
         [LANGUAGE_JAVASCRIPT] = {
                 .name = "javascript",
                 .program = "node",
                 .file = "main.js",
-                .argv = { "node", ARG_DRIVER "/javascript/driver.cjs", ARG_SCRIPT },
+                .argv = { "node", ARG_DRIVER "/javascript/driver.cjs", ARG_RICH, ARG_SCRIPT },
         },
         [LANGUAGE_BASH] = {
                 .name = "bash",

@@ -22,6 +22,7 @@ struct script {
         char *dir;        /* its own directory */
         char **argv;      /* for process_options */
         char **extra_env; /* for environment_build */
+        bool has_rich;    /* it wants the descriptor for rich output */
 };
 
 /* Whether the language's interpreter is in @path (a PATH value); the executable's name in *ret_missing if
@@ -29,10 +30,11 @@ struct script {
 bool runtime_is_available(enum language l, const char *path, const char **ret_missing);
 
 /* Writes @code to a fresh directory @name (what has that name is removed first; NULL: a name of its own) in @root,
- * readable for @user, and says how to run it in @cwd. @driver_dir holds the drivers (proc/runtimes/, installed). */
+ * readable for @user, and says how to run it in @cwd. @driver_dir holds the drivers (proc/runtimes/, installed).
+ * @may_be_rich: the process will get a descriptor for rich output, if the script has_rich. */
 int script_new(enum language l, const char *code, size_t size, const char *root, const char *name,
                const char *driver_dir, const struct credentials *user, const char *cwd,
-               struct script **ret, struct error *err);
+               bool may_be_rich, struct script **ret, struct error *err);
 /* Removes the directory too, with all that is in it. */
 struct script *script_free(struct script *s);
 /* Does the same if there is nothing but the source in it; else -ENOTEMPTY, and nothing is freed. */

@@ -5,12 +5,14 @@
 
 #include "proc/runtime.h"
 
-#define RUNTIME_MAX_ARGS 4
+#define RUNTIME_MAX_ARGS 5
 
-/* Placeholders in argv: the source file, its directory, and (as a prefix) the directory of the drivers. */
+/* Placeholders in argv: the source file, its directory, (as a prefix) the directory of the drivers, and the option that
+ * says where rich output goes, if it is wanted: driver_protocol.h. */
 #define ARG_SCRIPT "{script}"
 #define ARG_DIR    "{dir}"
 #define ARG_DRIVER "{drivers}"
+#define ARG_RICH   "{rich}"
 
 struct runtime {
         const char *name;

@@ -15,6 +15,7 @@
 #include "agent/base/id.h"
 #include "agent/base/path.h"
 #include "agent/base/str.h"
+#include "proc/driver_protocol.h"
 #include "proc/environment.h"
 #include "proc/go_snippet.h"
 #include "proc/runtime_private.h"
@@ -61,16 +62,24 @@ static char *expand(const char *arg, const struct runtime *rt, const char *dir,
                 return xstrdup(dir);
         if (str_has_prefix(arg, ARG_DRIVER))
                 return xasprintf("%s%s", driver_dir, arg + strlen(ARG_DRIVER));
+        if (strcmp(arg, ARG_RICH) == 0)
+                return xasprintf("--rich=%d", DRIVER_RICH_FD);
         return xstrdup(arg);
 }
 
 static void describe(const struct runtime *rt, struct script *s, const char *driver_dir,
-                     const char *cwd)
+                     const char *cwd, bool may_be_rich)
 {
         const char *path = getenv("PYTHONPATH");
 
-        for (size_t i = 0; i < RUNTIME_MAX_ARGS && rt->argv[i]; i++)
+        for (size_t i = 0; i < RUNTIME_MAX_ARGS && rt->argv[i]; i++) {
+                bool is_rich = strcmp(rt->argv[i], ARG_RICH) == 0;
+
+                if (is_rich && !may_be_rich)
+                        continue;
+                s->has_rich |= is_rich;
                 s->argv = strv_append(s->argv, expand(rt->argv[i], rt, s->dir, driver_dir));
+        }
 
         for (const char *const *e = environment_extra_default; *e; e++)
                 s->extra_env = strv_append(s->extra_env, xstrdup(*e));
@@ -97,7 +106,7 @@ static int make_dir(const char *root, const char *dir, struct error *err)
 /* See the header. */
 int script_new(enum language l, const char *code, size_t size, const char *root, const char *name,
                const char *driver_dir, const struct credentials *user, const char *cwd,
-               struct script **ret, struct error *err)
+               bool may_be_rich, struct script **ret, struct error *err)
 {
         const struct runtime *rt = &runtimes[l];
         CLEANUP(script_free) struct script *s = NULL;
@@ -117,7 +126,7 @@ int script_new(enum language l, const char *code, size_t size, const char *root,
         if (r < 0)
                 return error_set(err, r, "write %s", s->file);
 
-        describe(rt, s, driver_dir, cwd);
+        describe(rt, s, driver_dir, cwd, may_be_rich);
         *ret = STEAL(s);
         return 0;
 }

@@ -46,8 +46,8 @@ static void stage(void *arg)
         s->result = stage_input(s);
         if (s->result == 0 && s->code.data)
                 s->result = script_new(s->language, s->code.data, s->code.size, s->script_root,
-                                       s->script_name, s->driver_dir, &owner, s->cwd, &s->script,
-                                       &s->error);
+                                       s->script_name, s->driver_dir, &owner, s->cwd,
+                                       s->may_be_rich, &s->script, &s->error);
 }
 
 static void on_staged(void *arg)

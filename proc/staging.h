@@ -24,7 +24,8 @@ struct staging {
         const char *
                 script_name; /* its name: it stays, for somebody else to remove; NULL: a new one that does not */
         const char *driver_dir;
-        uid_t uid; /* whose the source will be */
+        bool may_be_rich; /* as script_new */
+        uid_t uid;        /* whose the source will be */
         gid_t gid;
 
         /* The outcome, for @done. */

@@ -377,6 +377,8 @@ void supervisor_set_limits(struct supervisor *s, const struct supervisor_options
         s->options.max_output = o->max_output;
         s->options.max_output_total = o->max_output_total;
         s->options.max_discard = o->max_discard;
+        s->options.rich_max_size = o->rich_max_size;
+        s->options.rich_max_count = o->rich_max_count;
         s->options.keep_tail = o->keep_tail;
         s->options.max_memory = o->max_memory;
         s->options.max_tasks = o->max_tasks;

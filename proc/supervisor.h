@@ -23,6 +23,8 @@ struct supervisor_options {
         uint64_t max_output;
         uint64_t max_output_total;
         uint64_t max_discard;
+        uint64_t rich_max_size; /* of what one execution displays */
+        uint64_t rich_max_count;
         bool keep_tail;
         uint64_t max_memory;
         uint64_t max_tasks;

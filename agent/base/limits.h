@@ -77,17 +77,18 @@
 #define LIMIT_PROCESS_LISTINGS 32 /* requests that wait for the next look */
 
 /* Background jobs */
-#define LIMIT_JOB_NAME      256
-#define LIMIT_JOB_LABEL     (1 * KIB)  /* of a command, in the list */
-#define LIMIT_JOB_FACTS     (64 * KIB) /* job.json and callback.json */
-#define LIMIT_JOB_PROGRAM   (64 * MIB) /* program.json: what max-body lets in, escaped */
-#define LIMIT_JOB_PAGE      1000       /* of one list */
-#define LIMIT_JOB_LISTINGS  32         /* lists that are being written */
-#define LIMIT_JOB_READ      (8 * MIB)  /* of output in one answer */
-#define LIMIT_JOB_HELD      (64 * MIB) /* of all such answers that are being read or sent */
-#define LIMIT_JOB_TAIL      (64 * KIB) /* of each stream, on the process object */
-#define LIMIT_JOB_CALLBACK  (4 * MIB)  /* of each stream, in a callback */
-#define LIMIT_JOB_FOLLOWERS 256        /* that read the output of all jobs live */
+#define LIMIT_JOB_NAME          256
+#define LIMIT_JOB_LABEL         (1 * KIB)  /* of a command, in the list */
+#define LIMIT_JOB_FACTS         (64 * KIB) /* job.json and callback.json */
+#define LIMIT_JOB_PROGRAM       (64 * MIB) /* program.json: what max-body lets in, escaped */
+#define LIMIT_JOB_PAGE          1000       /* of one list */
+#define LIMIT_JOB_LISTINGS      32         /* lists that are being written */
+#define LIMIT_JOB_READ          (8 * MIB)  /* of output in one answer */
+#define LIMIT_JOB_HELD          (64 * MIB) /* of all such answers that are being read or sent */
+#define LIMIT_JOB_TAIL          (64 * KIB) /* of each stream, on the process object */
+#define LIMIT_JOB_CALLBACK      (4 * MIB)  /* of each stream, in a callback */
+#define LIMIT_JOB_CALLBACK_RICH (8 * MIB)  /* of what it displayed, in a callback */
+#define LIMIT_JOB_FOLLOWERS     256        /* that read the output of all jobs live */
 
 /* Files */
 #define LIMIT_FILES_LONG          2 /* operations at once that may take seconds, such as a search */

@@ -25,11 +25,12 @@
 #define MIN_READ 16
 
 struct text {
-        char *opening; /* `,"key":"` */
+        char *opening; /* `,"key":"`, or `,"key":` before JSON */
         size_t opening_size;
+        bool is_json;
         enum document_encoding encoding;
-        struct document_piece pieces[DOCUMENT_MAX_PIECES];
-        unsigned n_pieces;
+        struct document_piece *pieces;
+        size_t n_pieces;
         void (*release)(void *arg);
         void *arg;
 };
@@ -55,7 +56,7 @@ struct document {
         const char *literal;
         size_t literal_size;
         unsigned i_text;
-        unsigned i_piece;
+        size_t i_piece;
         size_t offset; /* in the piece */
         struct json_escaper escaper;
         struct base64_encode_ctx base64;
@@ -77,6 +78,18 @@ struct document *document_new(json_t *fields)
         return d;
 }
 
+/* Likewise, when it is text already. */
+struct document *document_new_text(char *object, size_t size)
+{
+        struct document *d = xnew(struct document);
+
+        assert(size >= 2 && object[0] == '{' && object[size - 1] == '}');
+        d->is_empty = size == 2;
+        d->fields = object;
+        d->fields_size = size - 1;
+        return d;
+}
+
 /* Gives the texts back to their owners. */
 struct document *document_free(struct document *d)
 {
@@ -87,6 +100,7 @@ struct document *document_free(struct document *d)
                 struct text *t = &d->texts[i];
 
                 free(t->opening);
+                free(t->pieces);
                 if (t->release)
                         t->release(t->arg);
         }
@@ -96,32 +110,55 @@ struct document *document_free(struct document *d)
         return NULL;
 }
 
+/* Only before the first read. */
+static struct text *add_member(struct document *d, const char *key, bool is_json,
+                               const struct document_piece *pieces, size_t n_pieces)
+{
+        struct text *t;
+
+        assert(d->stage == STAGE_FIELDS);
+
+        d->texts = xrealloc_array(d->texts, d->n_texts + 1, sizeof(*d->texts));
+        t = &d->texts[d->n_texts++];
+        *t = (struct text){
+                .opening = xasprintf("%s\"%s\":%s", d->is_empty ? "" : ",", key,
+                                     is_json ? "" : "\""),
+                .is_json = is_json,
+                .pieces = xcalloc(MAX(n_pieces, (size_t)1), sizeof(*pieces)),
+                .n_pieces = n_pieces,
+        };
+        t->opening_size = strlen(t->opening);
+        d->is_empty = false;
+
+        for (size_t i = 0; i < n_pieces; i++) {
+                t->pieces[i] = pieces[i];
+                d->text_size += pieces[i].size;
+        }
+        return t;
+}
+
 /* Adds a text member; only before the first read. @key is a plain word. */
 void document_add_text(struct document *d, const char *key, enum document_encoding encoding,
                        const struct document_piece *pieces, unsigned n_pieces,
                        void (*release)(void *arg), void *arg)
 {
-        struct text *t;
+        struct text *t = add_member(d, key, false, pieces, n_pieces);
 
-        assert(d->stage == STAGE_FIELDS);
         assert(n_pieces <= DOCUMENT_MAX_PIECES);
+        t->encoding = encoding;
+        t->release = release;
+        t->arg = arg;
+}
 
-        d->texts = xrealloc_array(d->texts, d->n_texts + 1, sizeof(*d->texts));
-        t = &d->texts[d->n_texts++];
-        *t = (struct text){
-                .opening = xasprintf("%s\"%s\":\"", d->is_empty ? "" : ",", key),
-                .encoding = encoding,
-                .n_pieces = n_pieces,
-                .release = release,
-                .arg = arg,
-        };
-        t->opening_size = strlen(t->opening);
-        d->is_empty = false;
+/* Adds a member that is JSON already; only before the first read. */
+void document_add_json(struct document *d, const char *key, const struct document_piece *pieces,
+                       size_t n_pieces, void (*release)(void *arg), void *arg)
+{
+        struct text *t = add_member(d, key, true, pieces, n_pieces);
 
-        for (unsigned i = 0; i < n_pieces; i++) {
-                t->pieces[i] = pieces[i];
-                d->text_size += pieces[i].size;
-        }
+        assert(n_pieces > 0);
+        t->release = release;
+        t->arg = arg;
 }
 
 /* The size of all texts as they came. */
@@ -159,9 +196,31 @@ static char *encode_piece(struct document *d, const struct document_piece *piece
         return p;
 }
 
+static char *copy_piece(struct document *d, const struct document_piece *piece, char *p,
+                        const char *end)
+{
+        size_t n = MIN(piece->size - d->offset, (size_t)(end - p));
+
+        d->offset += n;
+        return put(p, piece->data + d->offset - n, n);
+}
+
+static char *read_piece(struct document *d, const struct text *t, char *p, const char *end)
+{
+        const struct document_piece *piece = &t->pieces[d->i_piece];
+
+        if (t->is_json)
+                return copy_piece(d, piece, p, end);
+        if (t->encoding == DOCUMENT_BASE64)
+                return encode_piece(d, piece, p, end);
+        return escape_piece(d, piece, p, end);
+}
+
 /* Writes what the last bytes of a text still owe. */
 static char *finish_text(struct document *d, const struct text *t, char *p)
 {
+        if (t->is_json)
+                return p;
         if (t->encoding == DOCUMENT_BASE64)
                 return p + base64_encode_final(&d->base64, p);
         return p + json_escape_finish(&d->escaper, p);
@@ -173,20 +232,15 @@ static char *read_text(struct document *d, char *p, const char *end)
         const struct text *t = &d->texts[d->i_text];
 
         while (end - p >= STEP_SIZE) {
-                const struct document_piece *piece;
-
                 if (d->i_piece == t->n_pieces) {
                         d->stage = STAGE_CLOSING;
                         return finish_text(d, t, p);
                 }
-                piece = &t->pieces[d->i_piece];
-                if (d->offset == piece->size) {
+                if (d->offset < t->pieces[d->i_piece].size) {
+                        p = read_piece(d, t, p, end);
+                } else {
                         d->i_piece++;
                         d->offset = 0;
-                } else if (t->encoding == DOCUMENT_BASE64) {
-                        p = encode_piece(d, piece, p, end);
-                } else {
-                        p = escape_piece(d, piece, p, end);
                 }
         }
         return p;
@@ -220,7 +274,7 @@ static void next_stage(struct document *d)
                 d->stage = STAGE_TEXT;
                 break;
         case STAGE_CLOSING:
-                set_literal(d, "\"", 1);
+                set_literal(d, "\"", d->texts[d->i_text].is_json ? 0 : 1);
                 d->i_text++;
                 d->stage = STAGE_OPENING;
                 break;

@@ -25,6 +25,8 @@ struct document;
 
 /* @fields (an object, small) comes first, in its order; takes it. */
 struct document *document_new(json_t *fields);
+/* The same from the text of an object, without white space around it; takes it (from malloc). */
+struct document *document_new_text(char *object, size_t size);
 /* Frees the document and calls the release function of every text. NULL is fine. */
 struct document *document_free(struct document *d);
 
@@ -33,6 +35,11 @@ struct document *document_free(struct document *d);
 void document_add_text(struct document *d, const char *key, enum document_encoding encoding,
                        const struct document_piece *pieces, unsigned n_pieces,
                        void (*release)(void *arg), void *arg);
+
+/* Appends the member "@key": and the pieces (one or more), which together are the text of one JSON value. They are
+ * passed on as they are. Otherwise as document_add_text. */
+void document_add_json(struct document *d, const char *key, const struct document_piece *pieces,
+                       size_t n_pieces, void (*release)(void *arg), void *arg);
 
 /* Copies the next bytes of the encoded document to @dst; 0 = the end. @size must be at least 16. Never works
  * on more than @size bytes of output, so it takes microseconds for 64 KiB. */

@@ -11,9 +11,10 @@
 #include "agent/json/escape.h"
 
 #include <assert.h>
-#include <endian.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "agent/json/plain.h"
 
 /* How an ASCII byte is written: 0 as it is, 'u' as \u00XX, else a backslash and this letter. */
 /* clang-format off */
@@ -73,26 +74,6 @@ static char *put_codepoint(char *p, uint32_t c)
         return p;
 }
 
-#define REPEAT(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* The number of leading bytes at @s, out of eight, that need no escape and no decoding. Each test
- * sets the top bit of the bytes it is about; a borrow can only set more of them above such a byte,
- * and the lowest one counts. */
-static unsigned count_plain(const char *s)
-{
-        uint64_t word, quotes, backslashes, special;
-
-        memcpy(&word, s, sizeof(word));
-        word = le64toh(word); /* the first byte is the lowest */
-        quotes = word ^ REPEAT('"');
-        backslashes = word ^ REPEAT('\\');
-
-        special = ((quotes - REPEAT(1)) & ~quotes) | ((backslashes - REPEAT(1)) & ~backslashes) |
-                  (word - REPEAT(0x20)) | word;
-        special &= REPEAT(0x80);
-        return special ? (unsigned)__builtin_ctzll(special) / 8 : 8;
-}
-
 /* Between two characters. */
 void json_escape_init(struct json_escaper *e)
 {
@@ -116,7 +97,7 @@ size_t json_escape(struct json_escaper *e, const char *src, size_t size, size_t 
 
                 if (utf8.needed == 0) {
                         if (s_end - s >= 8) {
-                                unsigned n = count_plain(s);
+                                unsigned n = json_count_plain(s);
 
                                 memcpy(p, s, 8); /* those beyond n are written over */
                                 p += n;

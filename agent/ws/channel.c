@@ -55,6 +55,13 @@ void channel_send(struct channel *ch, json_t *message)
 }
 
 /* See the header. */
+void channel_send_text(struct channel *ch, const char *text, size_t size)
+{
+        if (ch->ws)
+                ws_send(ch->ws, text, size);
+}
+
+/* See the header. */
 void channel_send_error(struct channel *ch, enum problem p, const char *field, const char *message)
 {
         json_t *doc = json_pack("{s:s}", "type", "error");

@@ -46,6 +46,8 @@ struct channel *channel_accept(struct ws_server *s, struct loop *l, struct reque
 
 /* Takes @message, an object of at most WS_FRAME_SIZE bytes. */
 void channel_send(struct channel *ch, json_t *message);
+/* The same for a message that is text already, which is copied. */
+void channel_send_text(struct channel *ch, const char *text, size_t size);
 /* An "error" message in the shape of all errors. @field is a JSON pointer or NULL. */
 void channel_send_error(struct channel *ch, enum problem p, const char *field, const char *message);
 

@@ -25,6 +25,7 @@ struct run_spec execute_spec(const struct execute_args *args)
                 .args = &args->run,
                 .code = &args->code,
                 .language = (enum language)args->language,
+                .may_be_rich = true,
                 .size_field = "/env",
                 .program_field = "/language",
         };

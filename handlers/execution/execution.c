@@ -19,6 +19,7 @@
 #include "agent/json/document.h"
 #include "handlers/execution/arguments.h"
 #include "handlers/execution/result.h"
+#include "handlers/execution/rich_answer.h"
 #include "handlers/execution/run.h"
 
 struct execution {
@@ -27,6 +28,7 @@ struct execution {
         enum document_encoding encoding;
         const char *label_name;
         const char *label;
+        bool is_code; /* as opposed to a command, which displays nothing */
 };
 
 static void execution_free(struct execution *ex)
@@ -87,7 +89,13 @@ static void add_output(struct document *doc, const struct execution *ex, struct 
         document_add_text(doc, key, ex->encoding, pieces, n, release_kept_output, kept);
 }
 
-static json_t *describe(const struct execution *ex, struct process *p)
+static void release_process(void *arg)
+{
+        process_unref(arg);
+}
+
+static json_t *describe(const struct execution *ex, struct process *p,
+                        const struct rich_answer *rich)
 {
         struct output *out = process_stdout(p), *err = process_stderr(p);
         json_t *doc = result_describe(p, ex->label_name, ex->label);
@@ -99,6 +107,7 @@ static json_t *describe(const struct execution *ex, struct process *p)
                                               "stderr_truncated", output_is_truncated(err),  //
                                               "stdout_bytes", (json_int_t)output_total(out), //
                                               "stderr_bytes", (json_int_t)output_total(err)));
+        rich_answer_describe(doc, rich);
         return doc;
 }
 
@@ -107,10 +116,16 @@ static void on_end(void *arg, struct process *p)
         struct execution *ex = arg;
         bool is_exact = ex->encoding == DOCUMENT_BASE64; /* nothing may be added to it */
         char *note = is_exact ? NULL : result_note(process_result(p), run_timeout_ms(ex->run));
-        struct document *doc = document_new(describe(ex, p));
+        struct rich_answer rich;
+        struct document *doc;
 
+        rich_answer_init(&rich, process_rich(p), SIZE_MAX);
+        doc = document_new(describe(ex, p, &rich));
         add_output(doc, ex, p, "stdout", process_stdout(p), NULL);
         add_output(doc, ex, p, "stderr", process_stderr(p), note);
+        if (ex->is_code)
+                rich_answer_add(doc, &rich, release_process, process_ref(p));
+        rich_answer_done(&rich);
         request_reply_document(ex->request, 200, doc);
         execution_free(ex);
 }
@@ -133,6 +148,7 @@ int execution_start(struct request *req, const struct run_spec *spec, const char
         ex->encoding = (enum document_encoding)spec->args->encoding;
         ex->label_name = label_name;
         ex->label = label;
+        ex->is_code = spec->code != NULL;
         ex->run = run_new(request_app(req), spec, &ops, ex);
         request_on_cancel(req, on_cancel, ex);
         run_begin(ex->run);

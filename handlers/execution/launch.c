@@ -175,6 +175,7 @@ static void on_staged(struct staging *staging)
                 l->argv = staging->script ? staging->script->argv : l->spec.argv;
                 l->program = xstrdup(l->argv[0]);
                 l->has_input = l->spec.has_input && !l->spec.args->input.data;
+                l->has_rich = staging->script && staging->script->has_rich;
         }
         l->done(l);
 }
@@ -193,6 +194,7 @@ static void stage(struct launch *l)
                 .script_root = l->script_root ? l->script_root : l->app->config->runtime_dir,
                 .script_name = l->script_name,
                 .driver_dir = l->app->driver_dir,
+                .may_be_rich = spec->may_be_rich,
                 .uid = user->uid,
                 .gid = user->gid,
                 .done = on_staged,

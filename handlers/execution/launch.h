@@ -23,6 +23,7 @@ struct run_spec {
         enum language language;
         char **argv;               /* a new array of borrowed strings; NULL with code */
         bool has_input;            /* stdin is fed later, unless the arguments have one */
+        bool may_be_rich;          /* what code displays is wanted */
         const char *size_field;    /* to blame when all together is too long for the kernel */
         const char *program_field; /* to blame when the program cannot be executed */
 };
@@ -54,6 +55,7 @@ struct launch {
         struct staging staging; /* its input_fd is stdin; -1: there is none */
         char *program;          /* argv[0] */
         bool has_input;         /* stdin is to be fed */
+        bool has_rich;          /* the program is to get a descriptor for what it displays */
 };
 
 void launch_begin(struct launch *l);

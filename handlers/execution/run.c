@@ -105,6 +105,7 @@ static void start_process(struct run *run)
                 .cwd = launch->cwd,
                 .input_fd = launch->staging.input_fd,
                 .has_input = launch->has_input,
+                .has_rich = launch->has_rich,
                 .timeout_ms = run->timeout_ms,
                 .grace_ms = args->has_grace ? args->grace_ms : run->app->config->kill_grace_ms,
                 .on_end = on_end,

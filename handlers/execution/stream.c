@@ -16,10 +16,18 @@
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/limits.h"
+#include "agent/base/utf8.h"
 #include "agent/http/request.h"
+#include "agent/json/document.h"
 #include "handlers/execution/result.h"
+#include "handlers/execution/rich_answer.h"
 #include "handlers/execution/run.h"
 #include "handlers/execution/stream_private.h"
+
+/* Of the frame with the result; the rest is for its other members. */
+#define MAX_RICH (WS_FRAME_SIZE - 16 * KIB)
+/* Of a command, in that frame: escaped it may be six times as long. */
+#define MAX_LABEL (64 * KIB)
 
 static void free_if_over(struct execution_stream *s)
 {
@@ -28,7 +36,7 @@ static void free_if_over(struct execution_stream *s)
         s->label = NULL;
         stream_forget_request(s);
         stream_output_done(&s->output);
-        json_decref(s->result);
+        buf_done(&s->result);
         json_decref(s->complete);
         free(s);
 }
@@ -46,7 +54,8 @@ static json_t *describe_complete(bool success)
 /* All output has been sent. */
 static void send_end(struct execution_stream *s)
 {
-        channel_send(s->channel, STEAL(s->result));
+        channel_send_text(s->channel, s->result.data, s->result.size);
+        buf_done(&s->result);
         channel_send(s->channel, STEAL(s->complete));
         channel_finish(s->channel);
 }
@@ -93,7 +102,7 @@ static void on_writable(void *arg)
         }
         if (stream_output_peek(&s->output, &piece))
                 channel_want_write(s->channel);
-        else if (s->result)
+        else if (s->complete)
                 send_end(s);
         if (s->is_output_paused && s->process &&
             stream_output_size(&s->output) < LIMIT_STREAM_BUFFER / 2) {
@@ -146,17 +155,53 @@ static void on_started(void *arg, struct process *p)
         channel_pause(s->channel, false);
 }
 
-static json_t *describe_result(const struct execution_stream *s, const struct process *p)
+static json_t *describe_result(const struct execution_stream *s, const struct process *p,
+                               const struct rich_answer *rich)
 {
+        size_t size = strlen(s->label);
+        CLEANUP(mem_free)
+        char *label = xstrndup(s->label,
+                               size > MAX_LABEL ? utf8_complete_prefix(s->label, MAX_LABEL) : size);
         json_t *doc = json_pack("{s:s}", "type", "result");
 
-        json_object_update_new(doc, result_describe(p, s->label_name, s->label));
+        json_object_update_new(doc, result_describe(p, s->label_name, label));
         json_object_update_new(
                 doc, json_pack("{s:I, s:I}", "stdout_bytes",
                                (json_int_t)stream_output_total(&s->output, PROCESS_STDOUT),
                                "stderr_bytes",
                                (json_int_t)stream_output_total(&s->output, PROCESS_STDERR)));
+        rich_answer_describe(doc, rich);
         return doc;
+}
+
+/* With so much of what was displayed. False: there is no memory for it. */
+static bool try_result(struct execution_stream *s, struct process *p, size_t max_rich)
+{
+        struct rich_answer rich;
+        struct document *doc;
+        char piece[4 * KIB];
+        size_t n;
+        int r = 0;
+
+        rich_answer_init(&rich, process_rich(p), max_rich);
+        doc = document_new(describe_result(s, p, &rich));
+        if (s->is_code)
+                rich_answer_add(doc, &rich, NULL, NULL);
+        rich_answer_done(&rich);
+        while (r == 0 && (n = document_read(doc, piece, sizeof(piece))) > 0)
+                r = buf_append(&s->result, piece, n);
+        document_free(doc);
+        return r == 0;
+}
+
+/* One frame: so of what was displayed it has only what fits. */
+static void write_result(struct execution_stream *s, struct process *p)
+{
+        if (try_result(s, p, MAX_RICH))
+                return;
+        buf_done(&s->result);
+        if (!try_result(s, p, 0))
+                abort(); /* as for every small allocation */
 }
 
 static void add_note(struct execution_stream *s, const struct process_result *result)
@@ -175,7 +220,7 @@ static void prepare_end(struct execution_stream *s, struct process *p)
         const struct process_result *result = process_result(p);
         bool success = result->reason == END_EXIT && result->exit_code == 0;
 
-        s->result = describe_result(s, p);
+        write_result(s, p);
         s->complete = describe_complete(success);
         json_object_set_new(s->complete, "exit_code", json_integer(result->exit_code));
         json_object_set_new(s->complete, "execution_id", json_string(process_id(p)));
@@ -230,6 +275,7 @@ static void on_execute(void *arg, const void *args)
         if (!stream_keep_code(s, args))
                 return;
         s->label_name = "language";
+        s->is_code = true;
         s->label = language_name((enum language)s->request.args.code.language);
         spec = execute_spec(&s->request.args.code);
         start(s, &spec);

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "agent/base/buf.h"
 #include "agent/ws/channel.h"
 #include "handlers/execution/commands.h"
 #include "handlers/execution/execute.h"
@@ -48,9 +49,10 @@ struct execution_stream {
         struct stream_output output;
         bool is_line_open[2]; /* the last line of output has no end yet */
         bool is_output_paused;
-        bool has_stdin; /* it was given with the execution */
-        bool is_unread; /* the client knows that nobody reads its input */
-        json_t *result; /* the last messages, once there are any */
+        bool has_stdin;    /* it was given with the execution */
+        bool is_unread;    /* the client knows that nobody reads its input */
+        bool is_code;      /* as opposed to a command, which displays nothing */
+        struct buf result; /* the last messages, once there are any */
         json_t *complete;
 };
 

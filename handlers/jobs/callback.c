@@ -33,6 +33,7 @@
 struct callback {
         struct webhook_turn turn;
         struct loop *loop;
+        struct callback_limits limits;
         struct webhooks
                 *webhooks; /* the app's may be gone first, but it waits for who has a turn */
         struct job *job;   /* a reference */
@@ -168,6 +169,7 @@ struct body_job {
         json_t *fields;
         char *dir;
         bool is_base64;
+        struct callback_limits limits;
         char *body;
         size_t size;
         int result;
@@ -178,8 +180,8 @@ static void body_run(void *arg)
 {
         struct body_job *job = arg;
 
-        job->result = callback_body_make(STEAL(job->fields), job->dir, job->is_base64,
-                                         CALLBACK_MAX_TEXT, &job->body, &job->size, &job->error);
+        job->result = callback_body_make(STEAL(job->fields), job->dir, job->is_base64, &job->limits,
+                                         &job->body, &job->size, &job->error);
 }
 
 static void body_done(void *arg)
@@ -218,6 +220,7 @@ static void make_body(struct callback *c)
         body->fields = callback_fields(&facts);
         body->dir = xstrdup(job_dir(job));
         body->is_base64 = facts.is_base64;
+        body->limits = c->limits;
         r = job_run(c->loop, body, body_run, body_done);
         assert(r == 0); /* it has no reason to fail */
 }
@@ -280,6 +283,10 @@ void callback_on_end(struct app *app, struct job *job)
         c->turn.on_turn = on_turn;
         c->turn.on_closed = on_closed;
         c->loop = app->loop;
+        c->limits = (struct callback_limits){
+                .max_text = CALLBACK_MAX_TEXT,
+                .rich = { app->config->rich_max_size, app->config->rich_max_count },
+        };
         c->webhooks = app->webhooks;
         c->job = job_ref(job);
         if (webhook_turn_wait(c->webhooks, &c->turn) < 0)

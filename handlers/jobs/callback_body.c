@@ -16,6 +16,7 @@
 #include "agent/base/fd.h"
 #include "agent/base/utf8.h"
 #include "agent/json/document.h"
+#include "handlers/execution/rich_answer.h"
 #include "handlers/jobs/describe.h"
 #include "handlers/jobs/log_reader.h"
 #include "proc/joblog.h"
@@ -285,31 +286,55 @@ static int encode(struct document *d, size_t capacity, char **ret, size_t *ret_s
         return 0;
 }
 
-/* See the header. */
-int callback_body_make(json_t *fields, const char *dir, bool is_base64, size_t max_text, char **ret,
-                       size_t *ret_size, struct error *err)
+/* @streams and @rich are there; takes @fields. */
+static int make(json_t *fields, struct stream streams[2], const struct rich_answer *rich,
+                bool is_base64, size_t max_text, char **ret, size_t *ret_size, struct error *err)
 {
         static const char *const names[2][2] = { { "stdout_bytes", "stdout_truncated" },
                                                  { "stderr_bytes", "stderr_truncated" } };
-        struct stream streams[2] = { { .data = NULL }, { .data = NULL } };
         struct document *d;
         size_t capacity;
         int r;
 
+        capacity = fit(streams, max_text - MIN(max_text, rich->size), is_base64);
+        capacity += rich->size + RICH_ANSWER_FIXED;
+        add_facts(fields, names[0], &streams[0]);
+        add_facts(fields, names[1], &streams[1]);
+        rich_answer_describe(fields, rich);
+        capacity += json_dumpb(fields, NULL, 0, 0) + sizeof(",stdout:,stderr:") + SLACK;
+        d = document_new(fields);
+        add_text(d, "stdout", is_base64, &streams[0]);
+        add_text(d, "stderr", is_base64, &streams[1]);
+        rich_answer_add(d, rich, NULL, NULL);
+        r = encode(d, capacity, ret, ret_size, err);
+        document_free(d);
+        return r;
+}
+
+/* See the header. */
+int callback_body_make(json_t *fields, const char *dir, bool is_base64,
+                       const struct callback_limits *limits, char **ret, size_t *ret_size,
+                       struct error *err)
+{
+        struct stream streams[2] = { { .data = NULL }, { .data = NULL } };
+        struct rich_log *log = NULL;
+        struct rich_answer rich;
+        int r;
+
         r = read_streams(dir, streams, err);
+        if (r == 0) {
+                r = rich_log_read(dir, &limits->rich, &log);
+                if (r < 0)
+                        error_set(err, r, "%s/" KEEPER_RICH, dir);
+        }
         if (r < 0) {
                 json_decref(fields);
         } else {
-                capacity = fit(streams, max_text, is_base64);
-                add_facts(fields, names[0], &streams[0]);
-                add_facts(fields, names[1], &streams[1]);
-                capacity += json_dumpb(fields, NULL, 0, 0) + sizeof(",stdout:,stderr:") + SLACK;
-                d = document_new(fields);
-                add_text(d, "stdout", is_base64, &streams[0]);
-                add_text(d, "stderr", is_base64, &streams[1]);
-                r = encode(d, capacity, ret, ret_size, err);
-                document_free(d);
+                rich_answer_init(&rich, rich_log_content(log), LIMIT_JOB_CALLBACK_RICH);
+                r = make(fields, streams, &rich, is_base64, limits->max_text, ret, ret_size, err);
+                rich_answer_done(&rich);
         }
+        rich_log_free(log);
         free(streams[0].data);
         free(streams[1].data);
         return r;

@@ -11,6 +11,7 @@
 
 #include "agent/base/error.h"
 #include "agent/base/limits.h"
+#include "handlers/jobs/rich_log.h"
 #include "proc/jobs.h"
 
 /* What is told of a job, without its output. Strings are borrowed. */
@@ -35,12 +36,20 @@ json_t *callback_time(int64_t t_ms);
 /* The members that need no disk. A new reference. */
 json_t *callback_fields(const struct callback_facts *f);
 
-/* For callback_body_make: what the texts may take of LIMIT_WEBHOOK_BODY, once they are encoded. */
+/* For callback_limits: what the texts may take of LIMIT_WEBHOOK_BODY, once they are encoded. */
 #define CALLBACK_MAX_TEXT (LIMIT_WEBHOOK_BODY - 1 * MIB)
 
-/* Adds the output, which is read from the logs in the directory @dir, to @fields, which it takes; on any thread. Of
- * each stream these are the last LIMIT_JOB_CALLBACK bytes; fewer, where both together would exceed @max_text. *ret
- * comes from malloc, without a NUL. A negative errno when it could not be read just now (-EMFILE, -ENFILE, -ENOMEM); a
- * log that is not there or damaged counts as empty. */
-int callback_body_make(json_t *fields, const char *dir, bool is_base64, size_t max_text, char **ret,
-                       size_t *ret_size, struct error *err);
+struct callback_limits {
+        size_t max_text;
+        struct rich_limits rich;
+};
+
+/* Adds the output and what was displayed, which are read from the logs in the directory @dir, to @fields, which it
+ * takes; on any thread. Of each stream these are the last LIMIT_JOB_CALLBACK bytes, of what was displayed
+ * LIMIT_JOB_CALLBACK_RICH; less of the streams, where all together would exceed @limits. *ret comes from malloc,
+ * without a NUL. A negative errno when it could not be read just now (-EMFILE, -ENFILE, -ENOMEM); a log that is not
+ * there or damaged counts as empty. */
+
+int callback_body_make(json_t *fields, const char *dir, bool is_base64,
+                       const struct callback_limits *limits, char **ret, size_t *ret_size,
+                       struct error *err);

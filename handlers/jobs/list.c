@@ -21,12 +21,16 @@
 #include "agent/base/limits.h"
 #include "agent/base/list.h"
 #include "agent/base/str.h"
+#include "agent/config.h"
 #include "agent/http/request.h"
+#include "agent/json/document.h"
 #include "agent/json/write.h"
 #include "agent/loop/job.h"
 #include "agent/loop/timer.h"
+#include "handlers/execution/rich_answer.h"
 #include "handlers/jobs/describe.h"
 #include "handlers/jobs/log_reader.h"
+#include "handlers/jobs/rich_log.h"
 #include "proc/joblog.h"
 #include "proc/jobs.h"
 
@@ -260,14 +264,24 @@ struct view {
         struct job *job;
         char *dir;
         struct buf body; /* the object without its last brace */
+        bool has_rich;   /* what it displayed is told */
+        struct rich_limits limits;
+        size_t held;           /* of the total, from here on until it has been sent */
+        struct rich_log *rich; /* NULL: there is none */
+        struct rich_answer rich_answer;
         int r;
 };
+
+static size_t total_held;
 
 static void view_free(struct view *v)
 {
         job_unref(v->job);
         request_unref(v->request);
         buf_done(&v->body);
+        rich_answer_done(&v->rich_answer);
+        rich_log_free(v->rich);
+        total_held -= v->held;
         free(v->dir);
         free(v);
 }
@@ -340,8 +354,32 @@ static void run(void *job)
         v->r = append_tail(&v->body, v->dir, JOBLOG_STDOUT, "stdout");
         if (v->r == 0)
                 v->r = append_tail(&v->body, v->dir, JOBLOG_STDERR, "stderr");
+        if (v->r == 0 && v->held > 0)
+                v->r = rich_log_read(v->dir, &v->limits, &v->rich);
+        if (v->r == 0 && v->has_rich) {
+                rich_answer_init(&v->rich_answer, v->rich ? rich_log_content(v->rich) : NULL,
+                                 SIZE_MAX);
+                v->r = rich_answer_write(&v->body, &v->rich_answer);
+        }
         if (v->r == 0)
                 v->r = buf_append_str(&v->body, "}");
+}
+
+static void on_sent(void *arg)
+{
+        view_free(arg);
+}
+
+/* The texts in it are the view's. */
+static void reply_with_rich(struct view *v, char *text, size_t size)
+{
+        struct document *doc = document_new_text(text, size);
+        struct request *req = request_ref(v->request);
+
+        rich_answer_add(doc, &v->rich_answer, on_sent, v);
+        v->request = request_unref(v->request); /* whose answer it is now */
+        request_reply_document(req, 200, doc);
+        request_unref(req);
 }
 
 static void on_done(void *job)
@@ -357,9 +395,33 @@ static void on_done(void *job)
                              job_process_id(v->job), strerror(-v->r));
         } else {
                 text = buf_steal(&v->body, &size);
+                if (v->has_rich) {
+                        reply_with_rich(v, text, size);
+                        return;
+                }
                 request_reply_text(v->request, 200, "application/json", text, size);
         }
         view_free(v);
+}
+
+/* What code has displayed is told after its end. Until the answer has been sent it is in memory. */
+static bool hold_rich(struct view *v)
+{
+        const struct config *config = request_app(v->request)->config;
+        const struct job_status *result = job_result(v->job);
+
+        v->has_rich = result && job_language(v->job);
+        if (!v->has_rich || result->rich_size == 0)
+                return true;
+        v->limits = (struct rich_limits){ config->rich_max_size, config->rich_max_count };
+        v->held = (size_t)MIN(result->rich_size, v->limits.max_size + KIB);
+        total_held += v->held;
+        if (total_held == v->held || total_held <= LIMIT_JOB_HELD)
+                return true;
+        request_set_header(v->request, "Retry-After", "1");
+        request_fail(v->request, PROBLEM_LIMIT_REACHED,
+                     "too much of what processes displayed is being read by others; try again");
+        return false;
 }
 
 /* Answers GET /execute/processes/{id}. */
@@ -382,6 +444,10 @@ int job_get(struct request *req)
         v->job = job_ref(job);
         v->dir = xstrdup(job_dir(job));
         buf_init(&v->body, 0);
+        if (!hold_rich(v)) {
+                view_free(v);
+                return 0;
+        }
         r = job_describe(&v->body, job);
         if (r == 0) {
                 v->body.size--; /* the brace */

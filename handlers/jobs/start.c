@@ -193,6 +193,7 @@ static void launch(struct start *s)
                 .input_fd = s->launch.staging.input_fd,
                 .has_input = s->launch.has_input,
                 .has_terminal = job_args->tty,
+                .has_rich = s->launch.has_rich,
                 .size = { (unsigned)job_args->columns, (unsigned)job_args->rows },
                 .timeout_ms = job_timeout_ms(s->job),
                 .grace_ms = args->has_grace ? args->grace_ms : s->app->config->job_kill_grace_ms,
@@ -251,6 +252,7 @@ static void on_program(void *arg, json_t *document, const struct error *read_err
         }
         s->launch.spec = program_spec(&s->program);
         s->launch.spec.has_input = !program_job(&s->program)->tty;
+        s->launch.spec.may_be_rich = !program_job(&s->program)->tty;
         s->launch.script_root = jobs_script_root(s->app->jobs);
         s->launch.script_name = job_execution_id(s->job);
         launch_begin(&s->launch);

@@ -313,8 +313,10 @@ def test_executions_run_in_parallel(agent):
 
 def test_no_descriptors_are_inherited(agent):
     code = "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd')))"
-    # 3 is the directory being listed.
-    assert expect_result(agent.execute(code))["stdout"] == "[0, 1, 2, 3]\n"
+    # 3 is the directory being listed, and 4 the driver's, which no other program gets.
+    assert expect_result(agent.execute(code))["stdout"] == "[0, 1, 2, 3, 4]\n"
+    code = "import subprocess; subprocess.run(['ls', '/proc/self/fd'], close_fds=False)"
+    assert expect_result(agent.execute(code))["stdout"].split() == ["0", "1", "2", "3"]
     assert expect_result(agent.run("ls", args=["/proc/self/fd"]))["stdout"].split() == ["0", "1", "2", "3"]
 
 

@@ -70,6 +70,8 @@ static inline int fixture_setup(void **state, bool use_cgroups)
                 .max_output = 1 * MIB,
                 .max_output_total = 64 * MIB,
                 .max_discard = 256 * MIB,
+                .rich_max_size = 1 * MIB,
+                .rich_max_count = 100,
                 .keep_tail = true,
         };
         fixture_new_supervisor(f);

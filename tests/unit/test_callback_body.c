@@ -79,6 +79,15 @@ static void write_logs(const struct fixture *f, const char *out, const char *err
         write_log(f, JOBLOG_STDERR, err, strlen(err), CAPACITY);
 }
 
+/* Overwritten by the next call. */
+static const struct callback_limits *limits_of(size_t max_text)
+{
+        static struct callback_limits limits;
+
+        limits = (struct callback_limits){ .max_text = max_text, .rich = { 16 * MIB, 100 } };
+        return &limits;
+}
+
 /* The body, parsed; *ret_size is that of its text. */
 static json_t *make(const struct fixture *f, size_t max_text, size_t *ret_size)
 {
@@ -88,8 +97,8 @@ static json_t *make(const struct fixture *f, size_t max_text, size_t *ret_size)
         size_t size = 0;
         json_t *json;
 
-        if (callback_body_make(callback_fields(&f->facts), f->dir, f->facts.is_base64, max_text,
-                               &body, &size, &err) < 0)
+        if (callback_body_make(callback_fields(&f->facts), f->dir, f->facts.is_base64,
+                               limits_of(max_text), &body, &size, &err) < 0)
                 fail_msg("%s", err.message);
         json = json_loadb(body, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
         if (!json)
@@ -387,8 +396,8 @@ static void test_no_descriptors(void **state)
         none = limit;
         none.rlim_cur = 0;
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-        r = callback_body_make(callback_fields(&f->facts), f->dir, false, CALLBACK_MAX_TEXT, &body,
-                               &size, &err);
+        r = callback_body_make(callback_fields(&f->facts), f->dir, false,
+                               limits_of(CALLBACK_MAX_TEXT), &body, &size, &err);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
         assert_int_equal(r, -EMFILE);
         assert_null(body);
@@ -407,8 +416,8 @@ static void test_no_memory(void **state)
                 size_t size;
 
                 alloc_fail_after(n_failed + 1);
-                r = callback_body_make(callback_fields(&f->facts), f->dir, false, CALLBACK_MAX_TEXT,
-                                       &body, &size, &err);
+                r = callback_body_make(callback_fields(&f->facts), f->dir, false,
+                                       limits_of(CALLBACK_MAX_TEXT), &body, &size, &err);
                 alloc_fail_after(0);
                 free(body);
                 if (r < 0)

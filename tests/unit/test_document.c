@@ -58,6 +58,40 @@ static void test_fields_alone(void **state)
         document_free(d);
 }
 
+/* Passed on as it is, however many pieces and however large. */
+static void test_json(void **state)
+{
+        struct document_piece pieces[41];
+        size_t n = 0;
+
+        (void)state;
+        pieces[n++] = (struct document_piece){ "[", 1 };
+        while (n < ARRAY_LEN(pieces) - 2) {
+                pieces[n++] = (struct document_piece){ "{\"\\u00e9\\n\":1.50}", 17 };
+                pieces[n++] = (struct document_piece){ ",", 1 };
+        }
+        pieces[n - 1] = (struct document_piece){ NULL, 0 };
+        pieces[n++] = (struct document_piece){ "]", 1 };
+
+        for (size_t size = 16; size < 64; size++) {
+                struct document *d = document_new(json_object());
+                CLEANUP(mem_free) char *text = NULL;
+                json_t *json;
+
+                document_add_json(d, "list", pieces, n, NULL, NULL);
+                document_add_text(d, "text", DOCUMENT_UTF8, &(struct document_piece){ "\n", 1 }, 1,
+                                  NULL, NULL);
+                document_add_json(d, "one", &(struct document_piece){ "null", 4 }, 1, NULL, NULL);
+                text = read_document(d, size);
+                json = json_loads(text, 0, NULL);
+                assert_int_equal(json_array_size(json_object_get(json, "list")), 19);
+                assert_non_null(strstr(text, "{\"list\":[{\"\\u00e9\\n\":1.50},{"));
+                assert_non_null(strstr(text, "],\"text\":\"\\n\",\"one\":null}"));
+                json_decref(json);
+                document_free(d);
+        }
+}
+
 static void test_layout(void **state)
 {
         const struct document_piece out[] = { { "one", 3 }, { NULL, 0 }, { " two", 4 } };
@@ -226,13 +260,10 @@ static void test_large(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_empty),
-                cmocka_unit_test(test_fields_alone),
-                cmocka_unit_test(test_layout),
-                cmocka_unit_test(test_release),
-                cmocka_unit_test(test_escapes),
-                cmocka_unit_test(test_every_cut),
-                cmocka_unit_test(test_every_byte_everywhere),
+                cmocka_unit_test(test_empty),     cmocka_unit_test(test_fields_alone),
+                cmocka_unit_test(test_json),      cmocka_unit_test(test_layout),
+                cmocka_unit_test(test_release),   cmocka_unit_test(test_escapes),
+                cmocka_unit_test(test_every_cut), cmocka_unit_test(test_every_byte_everywhere),
                 cmocka_unit_test(test_large),
         };
 

@@ -50,7 +50,7 @@ static void make_script(struct fixture *f, enum language l, const char *code, st
 
         assert_non_null(getenv("AGENT_DRIVERS"));
         if (script_new(l, code, strlen(code), root, NULL, getenv("AGENT_DRIVERS"),
-                       supervisor_user(f->supervisor), root, ret, &err) < 0)
+                       supervisor_user(f->supervisor), root, false, ret, &err) < 0)
                 fail_msg("%s", err.message);
 }
 
@@ -130,7 +130,7 @@ static void test_script_files(void **state)
         make_script(f, LANGUAGE_BASH, "echo 1", &s);
         assert_int_equal(stat(s->dir, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0700);
-        assert_int_equal(stat(s->argv[1], &st), 0);
+        assert_int_equal(stat(s->file, &st), 0);
         assert_int_equal(st.st_mode & 07777, 0600);
         assert_int_equal(st.st_size, 6);
         dir = xstrdup(s->dir);
@@ -150,12 +150,12 @@ static void test_script_belongs_to_the_user(void **state)
         (void)state;
         if (geteuid() != 0 || credentials_new("nobody", &nobody, &err) < 0)
                 SKIP_TEST("needs root and nobody");
-        assert_int_equal(
-                script_new(LANGUAGE_BASH, "x", 1, root, NULL, "/drivers", nobody, "/", &s, &err),
-                0);
+        assert_int_equal(script_new(LANGUAGE_BASH, "x", 1, root, NULL, "/drivers", nobody, "/",
+                                    false, &s, &err),
+                         0);
         assert_int_equal(stat(s->dir, &st), 0);
         assert_int_equal(st.st_uid, nobody->uid);
-        assert_int_equal(stat(s->argv[1], &st), 0);
+        assert_int_equal(stat(s->file, &st), 0);
         assert_int_equal(st.st_uid, nobody->uid);
 }
 
@@ -166,7 +166,7 @@ static void test_script_failure(void **state)
         struct error err = ERROR_INIT;
 
         assert_int_equal(script_new(LANGUAGE_BASH, "x", 1, "/dev/null/dir", NULL, "/drivers",
-                                    supervisor_user(f->supervisor), "/", &s, &err),
+                                    supervisor_user(f->supervisor), "/", false, &s, &err),
                          -ENOTDIR);
         assert_null(s);
 }
