@@ -39,6 +39,7 @@
 #include "agent/webhook/webhook.h"
 #include "agent/ws/ws.h"
 #include "build_config.h"
+#include "handlers/cache/results.h"
 #include "handlers/jobs/callback.h"
 #include "handlers/jobs/control.h"
 #include "handlers/jobs/submit.h"
@@ -87,6 +88,7 @@ static void on_server_closed(void *arg)
         struct runner *run = arg;
 
         run->app.server = NULL;
+        run->app.results = results_free(run->app.results);
         ws_server_close(run->app.websockets);
         for (size_t i = 0; i < ARRAY_LEN(run->signals); i++)
                 uv_close((uv_handle_t *)&run->signals[i], NULL);
@@ -362,6 +364,7 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         if (r < 0)
                 return r;
         app->terminals = terminals_new();
+        app->results = results_new(&run->loop);
         r = start_jobs(run, err);
         if (r < 0)
                 return r;
@@ -411,6 +414,7 @@ static void give_up_start(struct runner *run)
 {
         if (!run->app.supervisor)
                 return;
+        run->app.results = results_free(run->app.results);
         if (run->app.websockets)
                 ws_server_close(run->app.websockets);
         if (run->jobs)

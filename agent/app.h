@@ -13,6 +13,7 @@ struct auth;
 struct config;
 struct jobs;
 struct loop;
+struct results;
 struct roots;
 struct route;
 struct server;
@@ -31,7 +32,8 @@ struct app {
         struct terminals *terminals;
         struct jobs *jobs; /* NULL at the very end, as the next one */
         struct webhooks *webhooks;
-        struct roots *roots; /* which files clients may reach, and as whom */
+        struct results *results; /* that are kept; NULL at the very end */
+        struct roots *roots;     /* which files clients may reach, and as whom */
         const struct route *routes;
         size_t n_routes;
         const char *driver_dir; /* the language drivers */

@@ -91,6 +91,10 @@ struct config {
         char *webhook_ca_file; /* NULL: the system's */
 
         uint64_t idempotency_ttl_ms;
+
+        bool cache; /* for requests that do not say */
+        uint64_t cache_ttl_ms;
+        uint64_t cache_max_size; /* bytes of all results */
 };
 
 /* Fills *ret from all sources. @argv are the arguments after the sub-command. Unknown options, unparsable

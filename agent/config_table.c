@@ -225,6 +225,15 @@ const struct option_row option_table[] = {
         { "idempotency-ttl", OPTION_DURATION, AT(idempotency_ttl_ms), "10m", .max = 24 * HOUR,
           .flags = OPTION_RELOAD, .group = "Repeats", .metavar = "TIME",
           .help = "How long the answer to a request with an Idempotency-Key is kept for repeats of it." },
+
+        { "cache", OPTION_BOOL, AT(cache), "false", .flags = OPTION_RELOAD, .group = "Result cache",
+          .help = "Answer an execution with the kept result of the same one, unless the request says otherwise." },
+        { "cache-ttl", OPTION_DURATION, AT(cache_ttl_ms), "1h", .min = 1, .max = 8784 * HOUR,
+          .flags = OPTION_RELOAD, .metavar = "TIME",
+          .help = "How long the result of an execution is kept." },
+        { "cache-max-size", OPTION_SIZE, AT(cache_max_size), "64M", .min = 64 * KIB, .max = TIB,
+          .flags = OPTION_RELOAD, .metavar = "SIZE",
+          .help = "Memory for all results that are kept; one takes at most an eighth of it." },
         { 0 }
 };
 /* clang-format on */

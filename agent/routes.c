@@ -6,6 +6,7 @@
 #include "agent/routes.h"
 
 #include "agent/base/macros.h"
+#include "handlers/cache/cache.h"
 #include "handlers/console/console.h"
 #include "handlers/execution/commands.h"
 #include "handlers/execution/execute.h"
@@ -90,6 +91,9 @@ const struct route routes[] = {
         { HTTP_POST, "/files/batch", files_batch_post, ARGS(files_batch_args, struct files_batch_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Write many files, or none" },
         { HTTP_POST, "/files/upload", files_upload_post, ARGS(files_upload_args, struct files_upload_args), AUTH_JWT, BODY_STREAM, 0, "Upload files, as a form" },
         { HTTP_PUT, "/files/upload", files_upload_put, ARGS(files_upload_args, struct files_upload_args), AUTH_JWT, BODY_STREAM, 0, "Upload a file, as it is" },
+        { HTTP_GET, "/cache", cache_get, NO_ARGS, AUTH_JWT, BODY_NONE, 0, "The result cache, and who answers here" },
+        { HTTP_GET, "/cache/stats", cache_stats_get, NO_ARGS, AUTH_JWT, BODY_NONE, 0, "How the result cache is doing" },
+        { HTTP_POST, "/cache/clear", cache_clear_post, NO_ARGS, AUTH_JWT, BODY_NONE, 0, "Forget all kept results" },
         { HTTP_GET,  "/terminal",          terminal_get,          ARGS(terminal_args, struct terminal_args),  AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "Interactive shell, WebSocket" },
         { HTTP_GET,  "/files/watch",       files_watch_get,       NO_ARGS,                                    AUTH_JWT,  BODY_NONE, ROUTE_UPGRADE,   "Changes of files, live, WebSocket" },
         { HTTP_GET,  "/terminals",         terminals_get,         NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Open terminals" },

@@ -15,6 +15,7 @@
 #include "agent/http/request.h"
 #include "agent/loop/lag.h"
 #include "agent/watch/watch.h"
+#include "handlers/cache/results.h"
 #include "handlers/features.h"
 #include "handlers/terminal/terminals.h"
 #include "proc/jobs.h"
@@ -44,6 +45,18 @@ static unsigned open_fds(void)
                 n++;
         closedir(dir);
         return n - 3; /* ".", ".." and the directory itself */
+}
+
+static json_t *describe_cache(const struct app *app)
+{
+        struct results_totals t;
+        uint64_t n;
+
+        results_total(app->results, &t);
+        n = t.hits + t.misses;
+        return json_pack("{s:I, s:I, s:I, s:f}", "size", (json_int_t)t.size, "hits",
+                         (json_int_t)t.hits, "misses", (json_int_t)t.misses, "hit_rate",
+                         n > 0 ? (double)t.hits / (double)n : 0.0);
 }
 
 /* Answers GET /metrics/snapshot. */
@@ -80,7 +93,7 @@ int metrics_snapshot_get(struct request *req)
                           "tracking", supervisor_tracking(app->supervisor));
         return request_reply_json(
                 req, 200,
-                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s}",                   //
+                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}",              //
                           "uptime_seconds", (json_int_t)features_uptime_s(app),              //
                           "total_requests", (json_int_t)m->requests_total,                   //
                           "total_errors", (json_int_t)(m->errors_client + m->errors_server), //
@@ -88,5 +101,6 @@ int metrics_snapshot_get(struct request *req)
                           "active_executions", (json_int_t)p.running,                        //
                           "total_executions", (json_int_t)m->executions_total,               //
                           "failed_executions", (json_int_t)m->executions_failed,             //
-                          "agent", agent, "timestamp", clock_rfc3339_now(now)));
+                          "agent", agent, "cache", describe_cache(app), "timestamp",
+                          clock_rfc3339_now(now)));
 }

@@ -74,16 +74,14 @@ static bool is_program(const char *path)
         return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-/* Whether @name is in one of the directories of @path. */
-static bool is_in_path(const char *name, const char *path)
+/* Whether @name is in one of the directories of @path, and where. */
+static bool is_in_path(const char *name, const char *path, char ret[PATH_MAX])
 {
-        char candidate[4096];
-
         while (path && *path) {
                 size_t size = strcspn(path, ":");
-                int n = snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)size, path, name);
+                int n = snprintf(ret, PATH_MAX, "%.*s/%s", (int)size, path, name);
 
-                if (size > 0 && n < (int)sizeof(candidate) && is_program(candidate))
+                if (size > 0 && n < PATH_MAX && is_program(ret))
                         return true;
                 path += size + (path[size] == ':');
         }
@@ -91,13 +89,26 @@ static bool is_in_path(const char *name, const char *path)
 }
 
 /* See the header. */
-bool runtime_is_available(enum language l, const char *path, const char **ret_missing)
+bool runtime_find(enum language l, const char *path, char ret[PATH_MAX])
 {
         const struct runtime *rt = &runtimes[l];
 
-        if (is_in_path(rt->program, path) || (rt->elsewhere && is_program(rt->elsewhere)))
+        if (is_in_path(rt->program, path, ret))
+                return true;
+        if (!rt->elsewhere || !is_program(rt->elsewhere))
+                return false;
+        (void)snprintf(ret, PATH_MAX, "%s", rt->elsewhere);
+        return true;
+}
+
+/* See the header. */
+bool runtime_is_available(enum language l, const char *path, const char **ret_missing)
+{
+        char found[PATH_MAX];
+
+        if (runtime_find(l, path, found))
                 return true;
         if (ret_missing)
-                *ret_missing = rt->program;
+                *ret_missing = runtimes[l].program;
         return false;
 }

@@ -3,11 +3,13 @@
 
 /* The languages: names, aliases, and how a piece of source becomes a command. */
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "agent/base/error.h"
 #include "agent/json/field.h"
+#include "proc/digest.h"
 #include "proc/spawn.h"
 
 enum language { LANGUAGE_PYTHON, LANGUAGE_JAVASCRIPT, LANGUAGE_BASH, LANGUAGE_GO, N_LANGUAGES };
@@ -22,9 +24,13 @@ struct script {
         char *dir;        /* its own directory */
         char **argv;      /* for process_options */
         char **extra_env; /* for environment_build */
-        bool has_rich;    /* it wants the descriptor for rich output */
+        bool is_keepable; /* what is built of it may be kept: see script_find_program */
+        uint8_t source[DIGEST_SIZE];
+        bool has_rich; /* it wants the descriptor for rich output */
 };
 
+/* Where the language's interpreter is: the first in @path (a PATH value), or where it may be elsewhere. */
+bool runtime_find(enum language l, const char *path, char ret[PATH_MAX]);
 /* Whether the language's interpreter is in @path (a PATH value); the executable's name in *ret_missing if
  * not (a constant). */
 bool runtime_is_available(enum language l, const char *path, const char **ret_missing);
@@ -35,6 +41,10 @@ bool runtime_is_available(enum language l, const char *path, const char **ret_mi
 int script_new(enum language l, const char *code, size_t size, const char *root, const char *name,
                const char *driver_dir, const struct credentials *user, const char *cwd,
                bool may_be_rich, struct script **ret, struct error *err);
+/* If what is built of it is the same each time, and was kept by its driver, that is what will be started; else the
+ * driver is told where to keep it. @cwd and @envp are what it will be started with. */
+void script_find_program(struct script *s, const struct credentials *user, const char *cwd,
+                         char *const *envp);
 /* Removes the directory too, with all that is in it. */
 struct script *script_free(struct script *s);
 /* Does the same if there is nothing but the source in it; else -ENOTEMPTY, and nothing is freed. */

@@ -17,6 +17,7 @@
 #include "agent/base/str.h"
 #include "proc/driver_protocol.h"
 #include "proc/environment.h"
+#include "proc/go_key.h"
 #include "proc/go_snippet.h"
 #include "proc/runtime_private.h"
 
@@ -32,7 +33,7 @@ static int write_file(int dir_fd, const char *name, const char *data, size_t siz
 }
 
 static int write_source(const struct runtime *rt, int dir_fd, const char *code, size_t size,
-                        const struct credentials *user)
+                        const struct credentials *user, struct script *s)
 {
         bool is_foreign = user->uid != geteuid();
         CLEANUP(buf_done) struct buf completed;
@@ -45,6 +46,7 @@ static int write_source(const struct runtime *rt, int dir_fd, const char *code, 
                         return r;
                 code = completed.data;
                 size = completed.size;
+                s->is_keepable = go_key_source(code, size, s->source);
         }
         r = write_file(dir_fd, rt->file, code, size, user, is_foreign);
         /* Last: from here on the directory is the user's. */
@@ -122,13 +124,30 @@ int script_new(enum language l, const char *code, size_t size, const char *root,
                 return r;
 
         dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        r = dir_fd < 0 ? -errno : write_source(rt, dir_fd, code, size, user);
+        r = dir_fd < 0 ? -errno : write_source(rt, dir_fd, code, size, user, s);
         if (r < 0)
                 return error_set(err, r, "write %s", s->file);
 
         describe(rt, s, driver_dir, cwd, may_be_rich);
         *ret = STEAL(s);
         return 0;
+}
+
+/* See the header. */
+void script_find_program(struct script *s, const struct credentials *user, const char *cwd,
+                         char *const *envp)
+{
+        CLEANUP(mem_free) char *path = NULL;
+        char name[DIGEST_HEX_SIZE];
+
+        if (!s->is_keepable || !go_key(s->source, cwd, envp, name))
+                return;
+        path = go_kept_path(name, envp, user->uid);
+        if (!path)
+                return;
+        if (go_is_kept(path, user->uid))
+                s->argv = strv_free(s->argv);
+        s->argv = strv_append(s->argv, STEAL(path));
 }
 
 /* See the header. */

@@ -40,6 +40,12 @@
 #define LIMIT_IDEMPOTENCY_TOTAL   (32 * MIB) /* of all answers that are kept */
 #define LIMIT_IDEMPOTENCY_FACTS   (4 * KIB)  /* that are kept of an answer that is larger */
 
+/* Results of executions that are kept for requests that ask for it */
+#define LIMIT_CACHE_ENTRIES     8192
+#define LIMIT_CACHE_WAITERS     128        /* requests that wait for one execution */
+#define LIMIT_CACHE_INPUTS      256        /* files that one request names */
+#define LIMIT_CACHE_INPUT_BYTES (64 * MIB) /* of all of them */
+
 /* Tokens */
 #define LIMIT_TOKEN_BYTES  (8 * KIB)
 #define LIMIT_TOKEN_CACHE  1024

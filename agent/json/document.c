@@ -161,6 +161,19 @@ void document_add_json(struct document *d, const char *key, const struct documen
         t->arg = arg;
 }
 
+/* Adds members as they are; only before the first read. */
+void document_add_members(struct document *d, const char *members, size_t size,
+                          void (*release)(void *arg), void *arg)
+{
+        struct document_piece piece = { members, size };
+        bool is_first = d->is_empty;
+        struct text *t = add_member(d, "", true, &piece, 1);
+
+        t->opening_size = is_first ? 0 : 1; /* the comma */
+        t->release = release;
+        t->arg = arg;
+}
+
 /* The size of all texts as they came. */
 size_t document_text_size(const struct document *d)
 {

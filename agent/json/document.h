@@ -36,6 +36,10 @@ void document_add_text(struct document *d, const char *key, enum document_encodi
                        const struct document_piece *pieces, unsigned n_pieces,
                        void (*release)(void *arg), void *arg);
 
+/* Appends members that are JSON already, @size bytes such as `"a":1,"b":"x"`; at least one. @release as above. */
+void document_add_members(struct document *d, const char *members, size_t size,
+                          void (*release)(void *arg), void *arg);
+
 /* Appends the member "@key": and the pieces (one or more), which together are the text of one JSON value. They are
  * passed on as they are. Otherwise as document_add_text. */
 void document_add_json(struct document *d, const char *key, const struct document_piece *pieces,

@@ -25,6 +25,29 @@ struct execution_args {
         int encoding;
 };
 
+/* Whether a kept result will do, and how long the own one is kept. */
+struct cache_args {
+        bool wanted;
+        bool is_told; /* else the operator decides */
+        uint64_t ttl_ms;
+        bool has_ttl;
+        json_t *inputs; /* names of files, or NULL */
+};
+
+/* As member @cache. */
+/* clang-format off */
+#define CACHE_FIELDS(strct, cache)                                                                                     \
+        F_BOOL       (strct, cache.wanted, .name = "cache", .set_offset = offsetof(strct, cache.is_told),              \
+                      .doc = "Answer with the kept result of the same execution, if there is one, and keep this one's; "  \
+                             "not for streams and background jobs"),                                                   \
+        F_SECONDS    (strct, cache.ttl_ms, .name = "cache_ttl", .max = 8784ULL * 3600 * 1000,                          \
+                      .set_offset = offsetof(strct, cache.has_ttl),                                                    \
+                      .doc = "Oldest result that will do, and how long this one is kept, s; default cache-ttl"),       \
+        F_STRING_LIST(strct, cache.inputs, .name = "cache_inputs", .max = LIMIT_CACHE_INPUTS,                          \
+                      .max_item = LIMIT_FILE_PATH,                                                                     \
+                      .doc = "Files that the result depends on, by their content; relative ones start at workdir")
+/* clang-format on */
+
 /* As member @run of the arguments' struct. A timeout under @min_timeout_ms is refused, one over max-timeout is
  * shortened. */
 /* clang-format off */

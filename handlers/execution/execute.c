@@ -14,6 +14,7 @@ const struct json_field execute_args[] = {
         F_TEXT(struct execute_args, code, .required = true, .max = LIMIT_CODE_BYTES, .doc = "Source text"),
         F_ENUM(struct execute_args, language, .names = language_names, .def = LANGUAGE_PYTHON, .doc = "Language"),
         EXECUTION_FIELDS(struct execute_args, run, 60, 1),
+        CACHE_FIELDS(struct execute_args, cache),
         F_END
 };
 /* clang-format on */
@@ -23,6 +24,7 @@ struct run_spec execute_spec(const struct execute_args *args)
 {
         return (struct run_spec){
                 .args = &args->run,
+                .cache = &args->cache,
                 .code = &args->code,
                 .language = (enum language)args->language,
                 .may_be_rich = true,

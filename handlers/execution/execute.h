@@ -10,6 +10,7 @@ struct execute_args {
         struct json_text code;
         int language; /* enum language */
         struct execution_args run;
+        struct cache_args cache;
 };
 
 extern const struct json_field execute_args[];

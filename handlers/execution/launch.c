@@ -136,12 +136,15 @@ bool launch_check(const struct app *app, const struct run_spec *spec,
 
 static int build_environment(struct launch *l)
 {
-        const struct script *script = l->staging.script;
+        struct script *script = l->staging.script;
+        int r = environment_build(supervisor_user(l->app->supervisor), l->spec.args->env,
+                                  script ? (const char *const *)script->extra_env
+                                         : environment_extra_default,
+                                  &l->envp);
 
-        return environment_build(supervisor_user(l->app->supervisor), l->spec.args->env,
-                                 script ? (const char *const *)script->extra_env
-                                        : environment_extra_default,
-                                 &l->envp);
+        if (r == 0 && script)
+                script_find_program(script, supervisor_user(l->app->supervisor), l->cwd, l->envp);
+        return r;
 }
 
 static bool prepare(struct launch *l)

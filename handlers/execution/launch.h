@@ -14,12 +14,14 @@
 #include "proc/staging.h"
 
 struct app;
+struct cache_args;
 struct execution_args;
 
 /* What is pointed to is the caller's; fields are constants. */
 struct run_spec {
         const struct execution_args *args;
-        const struct json_text *code; /* NULL: argv is the program */
+        const struct cache_args *cache; /* NULL: results of this are never kept */
+        const struct json_text *code;   /* NULL: argv is the program */
         enum language language;
         char **argv;               /* a new array of borrowed strings; NULL with code */
         bool has_input;            /* stdin is fed later, unless the arguments have one */

@@ -50,6 +50,8 @@ const calls = {
     ensureHealthy: () => sandbox.ensureHealthy(),
     getAgentInfo: () => sandbox.getAgentInfo(),
     getMetricsSnapshot: () => sandbox.getMetricsSnapshot(),
+    cacheStats: () => sandbox.cache.stats(),
+    cacheClear: () => sandbox.cache.clear(),
 };
 
 function describe(error) {

@@ -81,6 +81,15 @@ def test_health_and_info(client):
     assert client.call("getMetricsSnapshot")["total_executions"] >= 0
 
 
+def test_the_result_cache(agent, client):
+    agent.http.post("/execute", json={"code": "echo 1", "language": "bash", "cache": True})
+    stats = client.call("cacheStats")
+    assert stats["cache"]["size"] > 0 and stats["cache"]["ttl"] == "1h0m0s"
+    done = client.call("cacheClear")
+    assert done["success"] is True and done["entries_removed"] == 1
+    assert client.call("cacheStats")["cache"]["size"] == 0
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_run_code_in_every_language(agent, client, language):
     if language not in client.call("getHealth")["features"]["languages"]:

@@ -40,7 +40,7 @@ ROWS = [
     ("agent/webhook/", (BASE, "agent/loop/"), ("curl", "uv", "jansson", "nettle")),
     ("agent/watch/", (BASE, "agent/loop/"), ("uv",)),
     ("proc/shim", (), ()),
-    ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson")),
+    ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson", "nettle")),
     (
         "agent/http/",
         (BASE, "agent/json/", "agent/loop/", "agent/auth.h", "agent/metrics.h", "agent/access_log.h"),
@@ -57,7 +57,8 @@ ROWS = [
     ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
     (
         "handlers/metrics",
-        (*FOR_HANDLERS, "agent/loop/lag.h", "agent/watch/watch.h", "handlers/terminal/terminals.h"),
+        (*FOR_HANDLERS, "agent/loop/lag.h", "agent/watch/watch.h", "handlers/terminal/terminals.h",
+         "handlers/cache/results.h"),
         ("jansson",),
     ),
     # The page that browsers get at / instead of JSON.
@@ -71,6 +72,14 @@ ROWS = [
          "agent/http/body.h", "agent/http/file.h",
          "agent/http/header_value.h", "agent/http/multipart.h", "agent/http/range.h"),
         ("jansson", "pcre2", "archive", "lzma"),
+    ),
+    # What is kept is freed by a worker.
+    ("handlers/cache/", (*FOR_HANDLERS, "agent/loop/job.h"), ("jansson",)),
+    # Results are kept; what they depend on is read by a worker.
+    (
+        "handlers/execution/",
+        (*FOR_HANDLERS, "agent/files/", "agent/http/router.h", "agent/loop/job.h", "handlers/cache/results.h"),
+        ("jansson",),
     ),
     ("handlers/", FOR_HANDLERS, ("jansson",)),
     # level 5

@@ -125,6 +125,28 @@ static void on_release(void *arg)
         ++*(unsigned *)arg;
 }
 
+/* Members that are JSON already come out as they went in, wherever the reader's buffer ends. */
+static void test_members(void **state)
+{
+        static const char members[] = "\"a\":{\"b\":\"\\u00e9\\n\"},\"c\":[1,2]";
+        const struct document_piece text = { "x", 1 };
+
+        (void)state;
+        for (size_t size = 16; size < 48; size++) {
+                struct document *d = document_new(json_object());
+                CLEANUP(mem_free) char *all = NULL;
+
+                document_add_members(d, members, strlen(members), NULL, NULL);
+                document_add_text(d, "t", DOCUMENT_UTF8, &text, 1, NULL, NULL);
+                document_add_members(d, "\"z\":1", 5, NULL, NULL);
+                assert_int_equal(document_text_size(d), strlen(members) + 1 + 5);
+                all = read_document(d, size);
+                assert_string_equal(
+                        all, "{\"a\":{\"b\":\"\\u00e9\\n\"},\"c\":[1,2],\"t\":\"x\",\"z\":1}");
+                document_free(d);
+        }
+}
+
 /* Each text is released once, by document_free, whether it was read or not. */
 static void test_release(void **state)
 {
@@ -260,10 +282,15 @@ static void test_large(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_empty),     cmocka_unit_test(test_fields_alone),
-                cmocka_unit_test(test_json),      cmocka_unit_test(test_layout),
-                cmocka_unit_test(test_release),   cmocka_unit_test(test_escapes),
-                cmocka_unit_test(test_every_cut), cmocka_unit_test(test_every_byte_everywhere),
+                cmocka_unit_test(test_empty),
+                cmocka_unit_test(test_fields_alone),
+                cmocka_unit_test(test_json),
+                cmocka_unit_test(test_layout),
+                cmocka_unit_test(test_members),
+                cmocka_unit_test(test_release),
+                cmocka_unit_test(test_escapes),
+                cmocka_unit_test(test_every_cut),
+                cmocka_unit_test(test_every_byte_everywhere),
                 cmocka_unit_test(test_large),
         };
 
