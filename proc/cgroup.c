@@ -48,11 +48,19 @@ struct cgroup {
         char *name; /* last component of path */
         int own_fd; /* the directory that holds ours */
         int fd;
-        bool has_memory;
+        unsigned controllers; /* that the leaves have */
         struct cgroup_pool pool;
 };
 
-static const char *const controllers[] = { "memory", "pids", "cpu" };
+static const struct {
+        const char *name;
+        unsigned bit;
+} controllers[] = {
+        { "memory", CGROUP_MEMORY },
+        { "pids", CGROUP_TASKS },
+        { "io", CGROUP_IO },
+        { "cpu", 0 },
+};
 
 static int open_dir(int at, const char *path)
 {
@@ -202,8 +210,8 @@ static void delegate(int own_fd, bool is_root)
                         (void)cgroup_file_write(own_fd, "agent/cgroup.procs", text);
         }
         for (size_t i = 0; i < ARRAY_LEN(controllers); i++) {
-                (void)snprintf(text, sizeof(text), "+%s", controllers[i]);
-                if (has_word(available, controllers[i]))
+                (void)snprintf(text, sizeof(text), "+%s", controllers[i].name);
+                if (has_word(available, controllers[i].name))
                         (void)cgroup_file_write(own_fd, "cgroup.subtree_control", text);
         }
 }
@@ -214,7 +222,7 @@ void cgroup_enable_controllers(int fd)
         char text[32];
 
         for (size_t i = 0; i < ARRAY_LEN(controllers); i++) {
-                (void)snprintf(text, sizeof(text), "+%s", controllers[i]);
+                (void)snprintf(text, sizeof(text), "+%s", controllers[i].name);
                 (void)cgroup_file_write(fd, "cgroup.subtree_control", text);
         }
 }
@@ -224,9 +232,11 @@ static void enable_controllers(struct cgroup *c)
         char enabled[256];
 
         cgroup_enable_controllers(c->fd);
-        c->has_memory = cgroup_file_read(c->fd, "cgroup.subtree_control", enabled,
-                                         sizeof(enabled)) >= 0 &&
-                        has_word(enabled, "memory");
+        if (cgroup_file_read(c->fd, "cgroup.subtree_control", enabled, sizeof(enabled)) < 0)
+                return;
+        for (size_t i = 0; i < ARRAY_LEN(controllers); i++)
+                if (has_word(enabled, controllers[i].name))
+                        c->controllers |= controllers[i].bit;
 }
 
 __attribute__((noreturn, no_sanitize("address", "undefined"))) static void on_probe(void *arg)
@@ -326,9 +336,15 @@ struct cgroup *cgroup_free(struct cgroup *c)
 }
 
 /* See the header. */
+unsigned cgroup_controllers(const struct cgroup *c)
+{
+        return c ? c->controllers : 0;
+}
+
+/* See the header. */
 bool cgroup_has_memory(const struct cgroup *c)
 {
-        return c->has_memory;
+        return (cgroup_controllers(c) & CGROUP_MEMORY) != 0;
 }
 
 /* See the header. */

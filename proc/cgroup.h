@@ -22,12 +22,34 @@ int cgroup_new_at(const char *mount, const char *own, struct cgroup **ret, struc
 struct cgroup *cgroup_free(struct cgroup *c);
 DEFINE_CLEANUP(struct cgroup *, cgroup_free)
 
-bool cgroup_has_memory(const struct cgroup *c); /* limits and accounts memory */
+/* What the leaves can limit and account beyond processor time. */
+enum {
+        CGROUP_MEMORY = 1 << 0,
+        CGROUP_TASKS = 1 << 1, /* the controller "pids" */
+        CGROUP_IO = 1 << 2,
+};
+
+unsigned cgroup_controllers(const struct cgroup *c); /* of these; NULL has none */
+bool cgroup_has_memory(const struct cgroup *c);
 const char *cgroup_path(const struct cgroup *c);
 
 struct cgroup_limits {
         uint64_t max_memory; /* bytes; 0: none */
         uint64_t max_tasks;  /* 0: none */
+};
+
+/* Peaks are 0 without their controller. */
+struct cgroup_usage {
+        uint64_t cpu_us; /* the sum of the next two */
+        uint64_t user_us;
+        uint64_t system_us;
+        uint64_t memory_peak; /* bytes */
+        uint64_t oom_kills;
+        bool has_io;
+        uint64_t read_bytes; /* of disks */
+        uint64_t written_bytes;
+        uint64_t peak_tasks;
+        uint64_t refused_tasks; /* for its max_tasks */
 };
 
 struct cgroup_leaf {
@@ -36,13 +58,8 @@ struct cgroup_leaf {
         char name[48];
         bool has_limits;
         bool was_killed;
-        uint64_t cpu_before_us; /* used by those who had the leaf before */
-};
-
-struct cgroup_usage {
-        uint64_t cpu_us;
-        uint64_t memory_peak; /* bytes; 0 without a memory controller */
-        uint64_t oom_kills;
+        unsigned controllers;       /* those of the parent */
+        struct cgroup_usage before; /* by those who had the leaf before: what adds up */
 };
 
 /* -EEXIST and so on. Limits whose controller is missing are ignored. */
@@ -51,6 +68,8 @@ int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *nam
 /* The same, and uses an empty leaf again if there is one; its name is then that of its first user. */
 int cgroup_leaf_take(struct cgroup_leaf *leaf, struct cgroup *c, const char *name,
                      const struct cgroup_limits *limits, struct error *err);
+/* Limits a leaf that is there already. */
+void cgroup_leaf_limit(struct cgroup_leaf *leaf, const struct cgroup_limits *limits);
 /* Lets go of the leaf, which is kept for others or removed; -EBUSY while something lives in it. No leaf is
  * success. */
 int cgroup_leaf_give_back(struct cgroup_leaf *leaf);

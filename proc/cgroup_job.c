@@ -31,7 +31,7 @@ static int open_jobs(struct cgroup *c)
         fd = openat(cgroup_own_fd(c), JOBS, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)
                 return -errno;
-        if (cgroup_has_memory(c))
+        if (cgroup_controllers(c))
                 cgroup_enable_controllers(fd);
         return fd;
 }

@@ -72,6 +72,8 @@ void cgroup_set_limits(int fd, const struct cgroup_limits *limits)
         if (limits->max_memory) {
                 (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)limits->max_memory);
                 (void)cgroup_file_write(fd, "memory.max", text);
+                (void)cgroup_file_write(fd, "memory.swap.max",
+                                        "0"); /* or it is no limit, but slow */
                 /* The whole execution or nothing: half a tree would hang or lie. */
                 (void)cgroup_file_write(fd, "memory.oom.group", "1");
         }
@@ -79,6 +81,13 @@ void cgroup_set_limits(int fd, const struct cgroup_limits *limits)
                 (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)limits->max_tasks);
                 (void)cgroup_file_write(fd, "pids.max", text);
         }
+}
+
+/* See the header. */
+void cgroup_leaf_limit(struct cgroup_leaf *leaf, const struct cgroup_limits *limits)
+{
+        cgroup_set_limits(leaf->fd, limits);
+        leaf->has_limits |= limits->max_memory > 0 || limits->max_tasks > 0;
 }
 
 /* See the header. */
@@ -98,10 +107,10 @@ int cgroup_leaf_init(struct cgroup_leaf *leaf, struct cgroup *c, const char *nam
                 return error_set(err, r, "open cgroup %s", name);
         }
 
-        cgroup_set_limits(fd, limits);
         leaf->parent = c;
         leaf->fd = fd;
-        leaf->has_limits = limits->max_memory > 0 || limits->max_tasks > 0;
+        leaf->controllers = cgroup_controllers(c);
+        cgroup_leaf_limit(leaf, limits);
         (void)snprintf(leaf->name, sizeof(leaf->name), "%s", name);
         return 0;
 }
@@ -213,20 +222,74 @@ bool cgroup_leaf_signal(const struct cgroup_leaf *leaf, int sig, pid_t wanted)
         return was_wanted;
 }
 
-/* See the header. */
-void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret)
+static uint64_t since(uint64_t now, uint64_t before)
+{
+        return now > before ? now - before : 0;
+}
+
+static void read_cpu(int fd, struct cgroup_usage *ret)
 {
         char text[1024];
 
-        *ret = (struct cgroup_usage){ 0 };
-        if (cgroup_file_read(leaf->fd, "cpu.stat", text, sizeof(text)) > 0)
-                ret->cpu_us = find_number(text, "usage_usec") - leaf->cpu_before_us;
-        if (!cgroup_has_memory(leaf->parent))
+        if (cgroup_file_read(fd, "cpu.stat", text, sizeof(text)) <= 0)
                 return;
-        if (cgroup_file_read(leaf->fd, "memory.peak", text, sizeof(text)) > 0)
+        ret->user_us = find_number(text, "user_usec");
+        ret->system_us = find_number(text, "system_usec");
+}
+
+static void read_memory(int fd, struct cgroup_usage *ret)
+{
+        char text[1024];
+
+        if (cgroup_file_read(fd, "memory.peak", text, sizeof(text)) > 0)
                 ret->memory_peak = strtoull(text, NULL, 10);
-        if (cgroup_file_read(leaf->fd, "memory.events", text, sizeof(text)) > 0)
+        if (cgroup_file_read(fd, "memory.events", text, sizeof(text)) > 0)
                 ret->oom_kills = find_number(text, "oom_kill");
+}
+
+/* The peak came with Linux 6.1. */
+static void read_tasks(int fd, struct cgroup_usage *ret)
+{
+        char text[256];
+
+        if (cgroup_file_read(fd, "pids.peak", text, sizeof(text)) > 0)
+                ret->peak_tasks = strtoull(text, NULL, 10);
+        if (cgroup_file_read(fd, "pids.events", text, sizeof(text)) > 0)
+                ret->refused_tasks = find_number(text, "max");
+}
+
+/* A line for each disk: "8:0 rbytes=4096 wbytes=0 rios=1 …". Nothing was read or written: there is no line. */
+static void read_io(int fd, struct cgroup_usage *ret)
+{
+        char text[4096];
+
+        if (cgroup_file_read(fd, "io.stat", text, sizeof(text)) < 0)
+                return;
+        ret->has_io = true;
+        for (const char *s = text; (s = strstr(s, " rbytes=")) != NULL; s++)
+                ret->read_bytes += strtoull(s + strlen(" rbytes="), NULL, 10);
+        for (const char *s = text; (s = strstr(s, " wbytes=")) != NULL; s++)
+                ret->written_bytes += strtoull(s + strlen(" wbytes="), NULL, 10);
+}
+
+/* See the header. */
+void cgroup_leaf_usage(const struct cgroup_leaf *leaf, struct cgroup_usage *ret)
+{
+        const struct cgroup_usage *before = &leaf->before;
+
+        *ret = (struct cgroup_usage){ 0 };
+        read_cpu(leaf->fd, ret);
+        ret->user_us = since(ret->user_us, before->user_us);
+        ret->system_us = since(ret->system_us, before->system_us);
+        ret->cpu_us = ret->user_us + ret->system_us;
+        if (leaf->controllers & CGROUP_MEMORY)
+                read_memory(leaf->fd, ret);
+        if (leaf->controllers & CGROUP_TASKS)
+                read_tasks(leaf->fd, ret);
+        if (leaf->controllers & CGROUP_IO)
+                read_io(leaf->fd, ret);
+        ret->read_bytes = since(ret->read_bytes, before->read_bytes);
+        ret->written_bytes = since(ret->written_bytes, before->written_bytes);
 }
 
 /* See the header. */

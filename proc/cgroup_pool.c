@@ -5,8 +5,8 @@
  * empty leaf is kept for the next execution.
  *
  * What the last one may have left behind must not reach the next:
- *  - accounting: CPU time is counted from where it stood; memory's peak cannot be, so with a memory controller
- *    leaves are not kept;
+ *  - accounting: processor time and bytes are counted from where they stood; the peaks of memory and of tasks
+ *    cannot be, so with the controllers that tell these leaves are not kept;
  *  - limits: a leaf with limits is not kept;
  *  - cgroup.kill: the kernel counts kills, and some versions compare the wrong counters for a child that is born
  *    in another cgroup than its parent's, which is then killed at once. So a killed leaf is not kept;
@@ -36,9 +36,9 @@ static bool make_pristine(struct cgroup_leaf *leaf)
                 return false;
         if (cgroup_file_write(leaf->fd, "cgroup.freeze", "0") < 0)
                 return false;
-        leaf->cpu_before_us = 0;
+        leaf->before = (struct cgroup_usage){ 0 };
         cgroup_leaf_usage(leaf, &usage);
-        leaf->cpu_before_us = usage.cpu_us;
+        leaf->before = usage;
         return true;
 }
 
@@ -66,7 +66,8 @@ int cgroup_leaf_give_back(struct cgroup_leaf *leaf)
         if (leaf->fd < 0)
                 return 0;
         pool = cgroup_pool(leaf->parent);
-        if (leaf->has_limits || leaf->was_killed || cgroup_has_memory(leaf->parent) ||
+        if (leaf->has_limits || leaf->was_killed ||
+            leaf->controllers & (CGROUP_MEMORY | CGROUP_TASKS) ||
             pool->n == ARRAY_LEN(pool->leaves))
                 return cgroup_leaf_remove(leaf);
         if (cgroup_leaf_is_populated(leaf))

@@ -316,14 +316,17 @@ static bool connect_keeper(struct job_link *l, int dir_fd)
         if (fd < 0)
                 return false;
         if (job_identity_read(dir_fd, who) == 0) {
-                struct cgroup_limits limits = { .max_memory = l->host->max_memory,
-                                                .max_tasks = l->host->max_tasks };
+                const struct process_limits had = { .max_memory = who->limits.max_memory,
+                                                    .max_tasks = who->limits.max_tasks };
+                struct process_limits_plan plan;
 
+                job_link_plan_limits(l->host, &had, cgroup_controllers(l->host->cgroup), &plan);
                 l->keeper = who->pid;
                 l->leader = who->leader;
                 l->has_terminal = who->has_terminal;
-                if (l->host->cgroup && who->leaf[0] && (limits.max_memory || limits.max_tasks))
-                        cgroup_limit_job(l->host->cgroup, who->leaf, &limits);
+                if (l->host->cgroup && who->leaf[0] &&
+                    (plan.leaf.max_memory || plan.leaf.max_tasks))
+                        cgroup_limit_job(l->host->cgroup, who->leaf, &plan.leaf);
         }
         if (job_link_listen(l, fd) < 0)
                 return false;

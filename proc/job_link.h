@@ -22,6 +22,7 @@
 #include "proc/keeper_protocol.h"
 #include "proc/pty.h"
 #include "proc/spawn.h"
+#include "proc/usage.h"
 
 struct cgroup;
 struct job_link;
@@ -46,8 +47,7 @@ struct job_status {
         int64_t started_ms; /* Unix time */
         int64_t ended_ms;
         uint64_t duration_us;
-        uint64_t cpu_us;
-        uint64_t max_rss;
+        struct usage usage;
         uint64_t totals[2]; /* stdout, stderr */
         uint64_t dropped[2];
         uint64_t rich_size; /* of KEEPER_RICH */
@@ -62,7 +62,8 @@ struct job_identity {
         int64_t started_ms;
         bool has_terminal;
         bool is_of_this_boot;
-        char leaf[4096]; /* "": none */
+        struct cgroup_limits limits; /* of the leaf, as it was made */
+        char leaf[4096];             /* "": none */
 };
 
 /* Where all jobs live. Borrowed by links until they are freed. */
@@ -99,6 +100,8 @@ struct job_options {
         char *const *argv;
         char *const *envp; /* without the marker */
         const char *cwd;
+        /* They can only lower the host's. */
+        struct process_limits limits;
         int input_fd;      /* stdin, borrowed; -1: /dev/null */
         bool has_input;    /* a pipe instead, for job_link_write */
         bool has_terminal; /* instead of pipes, with @size */

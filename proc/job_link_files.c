@@ -86,6 +86,20 @@ static enum keeper_reason parse_reason(const char *name)
         return KEEPER_RUNS;
 }
 
+/* What need not be there. */
+static void read_usage(const char *text, struct usage *u)
+{
+        bool is_there;
+
+        u->user_us = number_of(text, "user_us", &is_there);
+        u->system_us = number_of(text, "system_us", &is_there);
+        u->peak_tasks = number_of(text, "peak_tasks", &is_there);
+        u->refused_tasks = number_of(text, "refused_tasks", &is_there);
+        u->has_io = true;
+        u->read_bytes = number_of(text, "read_bytes", &u->has_io);
+        u->written_bytes = number_of(text, "written_bytes", &u->has_io);
+}
+
 /* See job_link_private.h. */
 int job_status_parse(const char *text, struct job_status *ret)
 {
@@ -103,8 +117,9 @@ int job_status_parse(const char *text, struct job_status *ret)
         s.started_ms = (int64_t)number_of(text, "started_ms", &ok);
         s.ended_ms = (int64_t)number_of(text, "ended_ms", &ok);
         s.duration_us = number_of(text, "duration_us", &ok);
-        s.cpu_us = number_of(text, "cpu_us", &ok);
-        s.max_rss = number_of(text, "max_rss", &ok);
+        s.usage.cpu_us = number_of(text, "cpu_us", &ok);
+        s.usage.max_rss = number_of(text, "max_rss", &ok);
+        read_usage(text, &s.usage);
         s.totals[0] = number_of(text, "stdout_total", &ok);
         s.totals[1] = number_of(text, "stderr_total", &ok);
         s.dropped[0] = number_of(text, "stdout_dropped", &ok);
@@ -141,7 +156,7 @@ int job_identity_read(int dir_fd, struct job_identity *ret)
         CLEANUP(mem_free) char *text = xcalloc(1, IDENTITY_SIZE);
         ssize_t n = read_text(dir_fd, KEEPER_FILE, text, IDENTITY_SIZE);
         char boot[64];
-        bool ok = true;
+        bool ok = true, is_there;
 
         if (n < 0)
                 return (int)n;
@@ -152,6 +167,8 @@ int job_identity_read(int dir_fd, struct job_identity *ret)
         ret->leader_start = number_of(text, "leader_start", &ok);
         ret->started_ms = (int64_t)number_of(text, "started_ms", &ok);
         ret->has_terminal = number_of(text, "terminal", &ok) != 0;
+        ret->limits.max_memory = number_of(text, "max_memory", &is_there);
+        ret->limits.max_tasks = number_of(text, "max_tasks", &is_there);
         if (!ok || !find_value(text, "boot", boot, sizeof(boot)) ||
             !find_value(text, "leaf", ret->leaf, sizeof(ret->leaf)))
                 return -EBADMSG;
@@ -236,8 +253,8 @@ static char *status_text(const struct job_status *s)
                 "rich_size=%llu\n",
                 job_reason_name(s->reason), s->exit_code, s->signal, (int)s->failure.stage,
                 (int)s->failure.error, (long long)s->started_ms, (long long)s->ended_ms,
-                (unsigned long long)s->duration_us, (unsigned long long)s->cpu_us,
-                (unsigned long long)s->max_rss, (unsigned long long)s->totals[0],
+                (unsigned long long)s->duration_us, (unsigned long long)s->usage.cpu_us,
+                (unsigned long long)s->usage.max_rss, (unsigned long long)s->totals[0],
                 (unsigned long long)s->totals[1], (unsigned long long)s->dropped[0],
                 (unsigned long long)s->dropped[1], (unsigned long long)s->rich_size);
 }

@@ -58,6 +58,9 @@ struct job_link {
 int job_link_new(const struct job_host *h, const char *dir, const char *id,
                  const struct job_callbacks *callbacks, void *arg, struct job_link **ret,
                  struct error *err);
+/* Who sees to what a job is limited to. */
+void job_link_plan_limits(const struct job_host *h, const struct process_limits *asked,
+                          unsigned controllers, struct process_limits_plan *ret);
 /* Listens on the socket @fd, which it takes. */
 int job_link_listen(struct job_link *l, int fd);
 

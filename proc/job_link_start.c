@@ -39,8 +39,18 @@ static int open_dir(const char *path, int *ret, struct error *err)
         return 0;
 }
 
+/* See job_link_private.h. */
+void job_link_plan_limits(const struct job_host *h, const struct process_limits *asked,
+                          unsigned controllers, struct process_limits_plan *ret)
+{
+        const struct process_limits allowed = { .max_memory = h->max_memory,
+                                                .max_tasks = h->max_tasks };
+
+        process_limits_plan(asked, &allowed, controllers, h->user, ret);
+}
+
 static int send_config(int fd, const struct job_host *h, const struct job_options *o,
-                       const char *leaf, struct error *err)
+                       const char *leaf, const struct process_limits_plan *plan, struct error *err)
 {
         const struct credentials *user = h->user;
         struct keeper_config config = {
@@ -52,17 +62,20 @@ static int send_config(int fd, const struct job_host *h, const struct job_option
                 .timeout_ms = o->timeout_ms,
                 .grace_ms = o->grace_ms,
                 .capacity = o->log_capacity,
-                .max_memory = h->max_memory,
-                .max_tasks = h->max_tasks,
+                .max_memory = plan->leaf.max_memory,
+                .max_tasks = plan->leaf.max_tasks,
                 .term_signal = (uint32_t)o->term_signal,
                 .terminal_user = user ? user->uid : geteuid(),
                 .columns = (uint16_t)o->size.columns,
                 .rows = (uint16_t)o->size.rows,
                 .rich_kib = (uint32_t)MIN((o->rich_max_size + KIB - 1) / KIB, (uint64_t)UINT32_MAX),
         };
-        struct iovec parts[3] = { { &config, sizeof(config) },
+        CLEANUP(mem_free)
+        char *cpu_seconds = xasprintf("%llu", (unsigned long long)plan->own.cpu_seconds);
+        struct iovec parts[4] = { { &config, sizeof(config) },
                                   { (void *)h->shim, strlen(h->shim) + 1 },
-                                  { (void *)leaf, strlen(leaf) + 1 } };
+                                  { (void *)leaf, strlen(leaf) + 1 },
+                                  { cpu_seconds, strlen(cpu_seconds) + 1 } };
         struct msghdr m = { .msg_iov = parts, .msg_iovlen = ARRAY_LEN(parts) };
 
         return sendmsg(fd, &m, MSG_NOSIGNAL) < 0 ? error_set(err, -errno, "configure a keeper") : 0;
@@ -83,13 +96,12 @@ static char *leaf_path(const struct job_host *h, const char *id)
 }
 
 static int start_keeper(struct job_link *l, const struct job_options *o, const int fds[3],
-                        const char *leaf, struct error *err)
+                        const struct process_limits *limits, struct error *err)
 {
         const struct job_host *h = l->host;
         CLEANUP(mem_free) char *marker = xasprintf(TREE_MARKER "=%s", l->id);
         char *const markers[] = { marker, NULL };
         CLEANUP(mem_free) char **envp = tree_mark(o->envp, markers);
-        bool has_memory = *leaf && cgroup_has_memory(h->cgroup);
         struct spawn_spec spec = {
                 .shim = h->keeper,
                 .argv = o->argv,
@@ -101,7 +113,7 @@ static int start_keeper(struct job_link *l, const struct job_options *o, const i
                 .cgroup_fd = -1,
                 .set_tty = o->has_terminal,
                 .user = h->user,
-                .max_memory = has_memory ? 0 : h->max_memory,
+                .limits = *limits,
                 .max_files = h->max_files,
         };
         int status_fd, r;
@@ -118,6 +130,7 @@ static int start(struct job_link *l, const struct job_options *o, struct error *
         CLEANUP(fd_close) int ours = -1;
         CLEANUP(fd_close) int theirs = -1;
         CLEANUP(mem_free) char *leaf = NULL;
+        struct process_limits_plan plan;
         int pair[2], r;
 
         r = open_dir(o->dir, &dir_fd, err);
@@ -128,9 +141,11 @@ static int start(struct job_link *l, const struct job_options *o, struct error *
         ours = pair[0];
         theirs = pair[1];
         leaf = leaf_path(l->host, l->id);
-        r = send_config(ours, l->host, o, leaf, err);
+        job_link_plan_limits(l->host, &o->limits, *leaf ? cgroup_controllers(l->host->cgroup) : 0,
+                             &plan);
+        r = send_config(ours, l->host, o, leaf, &plan, err);
         if (r == 0)
-                r = start_keeper(l, o, (int[]){ o->input_fd, theirs, dir_fd }, leaf, err);
+                r = start_keeper(l, o, (int[]){ o->input_fd, theirs, dir_fd }, &plan.own, err);
         if (r < 0)
                 return r;
         /* Out of watches: the job runs, so this is like a connection that broke. */

@@ -261,6 +261,7 @@ static void describe(struct job *job, const struct job_new *spec)
         job->timeout_ms = spec->timeout_ms;
         job->has_terminal = spec->has_terminal;
         job->is_base64 = spec->is_base64;
+        job->ignores_tasks = spec->ignores_tasks;
         job->program = spec->program;
 }
 

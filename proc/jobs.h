@@ -106,6 +106,7 @@ struct job_new {
         uint64_t timeout_ms;      /* 0: none */
         bool has_terminal;
         bool is_base64;        /* how its output is to be written where nobody says */
+        bool ignores_tasks;    /* what job_ignores_tasks says */
         const json_t *program; /* an object; borrowed until @on_added; only read, by a worker */
 };
 
@@ -135,6 +136,7 @@ struct job_launch {
         struct pty_size size;
         uint64_t timeout_ms;
         uint64_t grace_ms;
+        struct process_limits limits;
 };
 
 /* Everything is copied or used up when this returns. Failures end the job. */
@@ -168,6 +170,8 @@ const char *job_repeat_body(const struct job *job);  /* NULL: none */
 uint64_t job_timeout_ms(const struct job *job);
 bool job_has_terminal(const struct job *job);
 bool job_is_base64(const struct job *job);
+/* Its program asks for a limit that nothing sees to: that of processes. */
+bool job_ignores_tasks(const struct job *job);
 uint64_t job_order(const struct job *job); /* ascending, unique, also across restarts */
 const char *job_dir(const struct job *job);
 

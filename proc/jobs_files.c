@@ -38,13 +38,14 @@ static char *dump(json_t *json)
 char *job_facts_text(const struct job *job)
 {
         return dump(json_pack(
-                "{s:i, s:s, s:s, s:I, s:I, s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:I, s:b, s:b}",
+                "{s:i, s:s, s:s, s:I, s:I, s:s, s:s*, s:s, s:s*, s:s*, s:s*, s:I, s:b, s:b, s:b}",
                 "version", VERSION, "process_id", job->process_id, "execution_id",
                 job->execution_id, "order", (json_int_t)job->order, "queued_ms",
                 (json_int_t)job->queued_ms, "name", job->name, "language", job->language, "command",
                 job->command, "callback_url", job->callback_url, "repeat_id", job->repeat_id,
                 "repeat_body", job->repeat_body, "timeout_ms", (json_int_t)job->timeout_ms,
-                "has_terminal", (int)job->has_terminal, "is_base64", (int)job->is_base64));
+                "has_terminal", (int)job->has_terminal, "is_base64", (int)job->is_base64,
+                "ignores_tasks", (int)job->ignores_tasks));
 }
 
 /* The content of error. */
@@ -182,6 +183,7 @@ int job_facts_read(struct jobs *j, const char *name, struct job **ret, struct er
         const char *process_id, *execution_id, *title, *command;
         const char *language = NULL, *callback_url = NULL, *repeat_id = NULL, *repeat_body = NULL;
         int version, has_terminal, is_base64;
+        int ignores_tasks = 0; /* older agents do not write it */
         json_int_t order, queued_ms, timeout_ms;
         json_auto_t *json = NULL;
         struct job *job;
@@ -189,13 +191,14 @@ int job_facts_read(struct jobs *j, const char *name, struct job **ret, struct er
         json = job_file_read(dir, JOB_FACTS, LIMIT_JOB_FACTS, JSON_REJECT_DUPLICATES, err);
         if (!json)
                 return err->code;
-        if (json_unpack(json,
-                        "{s:i, s:s, s:s, s:I, s:I, s:s, s?s, s:s, s?s, s?s, s?s, s:I, s:b, s:b}",
-                        "version", &version, "process_id", &process_id, "execution_id",
-                        &execution_id, "order", &order, "queued_ms", &queued_ms, "name", &title,
-                        "language", &language, "command", &command, "callback_url", &callback_url,
-                        "repeat_id", &repeat_id, "repeat_body", &repeat_body, "timeout_ms",
-                        &timeout_ms, "has_terminal", &has_terminal, "is_base64", &is_base64) < 0 ||
+        if (json_unpack(
+                    json,
+                    "{s:i, s:s, s:s, s:I, s:I, s:s, s?s, s:s, s?s, s?s, s?s, s:I, s:b, s:b, s?b}",
+                    "version", &version, "process_id", &process_id, "execution_id", &execution_id,
+                    "order", &order, "queued_ms", &queued_ms, "name", &title, "language", &language,
+                    "command", &command, "callback_url", &callback_url, "repeat_id", &repeat_id,
+                    "repeat_body", &repeat_body, "timeout_ms", &timeout_ms, "has_terminal",
+                    &has_terminal, "is_base64", &is_base64, "ignores_tasks", &ignores_tasks) < 0 ||
             version != VERSION || strcmp(process_id, name) != 0 || !is_id(process_id) ||
             !is_id(execution_id) || order <= 0 || queued_ms < 0 || timeout_ms < 0)
                 return error_set(err, -EBADMSG, "%s/" JOB_FACTS, dir);
@@ -212,6 +215,7 @@ int job_facts_read(struct jobs *j, const char *name, struct job **ret, struct er
         job->timeout_ms = (uint64_t)timeout_ms;
         job->has_terminal = has_terminal;
         job->is_base64 = is_base64;
+        job->ignores_tasks = ignores_tasks;
         *ret = job;
         return 0;
 }

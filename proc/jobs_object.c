@@ -148,6 +148,12 @@ bool job_has_terminal(const struct job *job)
 }
 
 /* See the header. */
+bool job_ignores_tasks(const struct job *job)
+{
+        return job->ignores_tasks;
+}
+
+/* See the header. */
 bool job_is_base64(const struct job *job)
 {
         return job->is_base64;

@@ -67,6 +67,7 @@ struct job {
         uint64_t order;
         bool has_terminal;
         bool is_base64;
+        bool ignores_tasks;
 
         enum job_phase phase;
         bool is_written; /* its files are such that it may be started */

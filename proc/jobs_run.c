@@ -30,6 +30,7 @@ static enum job_phase phase_of(const struct job_status *s)
         case KEEPER_RUNS:
         case KEEPER_SIGNAL:
         case KEEPER_OOM:
+        case KEEPER_CPU_LIMIT:
         case KEEPER_SPAWN:
         case KEEPER_LOST:
                 break;
@@ -205,6 +206,7 @@ void job_launch(struct job *job, const struct job_launch *o)
                 .size = o->size,
                 .timeout_ms = o->timeout_ms,
                 .grace_ms = o->grace_ms,
+                .limits = o->limits,
         };
         struct error err = ERROR_INIT;
         pid_t keeper;

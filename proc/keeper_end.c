@@ -14,6 +14,7 @@
 
 #define START_FIELD 22  /* of /proc/PID/stat: when it began */
 #define MAX_GROUPS  256 /* that are removed below a leaf */
+#define BLOCK_SIZE  512 /* in which the kernel counts input and output */
 
 static const char *const reason_names[] = {
 #define X(name, text) [KEEPER_##name] = text,
@@ -60,6 +61,8 @@ int keeper_write_identity(const struct keeper *k)
         text_add_count(&t, "started_ms", k->started_ms);
         text_add_count(&t, "terminal", (k->config.flags & KEEPER_HAS_TERMINAL) != 0);
         text_add_line(&t, "leaf", k->leaf);
+        text_add_count(&t, "max_memory", k->config.max_memory);
+        text_add_count(&t, "max_tasks", k->config.max_tasks);
         r = keeper_write_file(k->dir_fd, KEEPER_FILE ".tmp", content);
         if (r >= 0)
                 r = kernel(SYS_renameat2, k->dir_fd, KEEPER_FILE ".tmp", k->dir_fd, KEEPER_FILE, 0);
@@ -95,6 +98,16 @@ static unsigned exit_code_of_kill(enum keeper_reason reason)
         return reason == KEEPER_TIMEOUT ? 124 : 128 + SIGKILL;
 }
 
+static uint64_t micros(const struct timeval *t)
+{
+        return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
+}
+
+static uint64_t cpu_of_leader(const struct keeper *k)
+{
+        return micros(&k->usage.ru_utime) + micros(&k->usage.ru_stime);
+}
+
 static void compute_end(const struct keeper *k, struct end *e)
 {
         int status = k->wait_status;
@@ -116,14 +129,70 @@ static void compute_end(const struct keeper *k, struct end *e)
                         e->exit_code = exit_code_of_kill(e->reason);
         } else if (e->signal == SIGKILL && leaf_number(k, "memory.events", "oom_kill") > 0) {
                 e->reason = KEEPER_OOM;
+        } else if (process_limits_ended(k->cpu_seconds, status, cpu_of_leader(k))) {
+                e->reason = KEEPER_CPU_LIMIT;
+                e->exit_code = PROCESS_CPU_EXIT_CODE;
         } else {
                 e->reason = e->signal ? KEEPER_SIGNAL : KEEPER_EXIT;
         }
 }
 
-static uint64_t micros(const struct timeval *t)
+/* The bytes behind each "@key=" of the leaf's io.stat, which has a line for each disk. */
+static uint64_t sum_of(const char *text, const char *key)
 {
-        return (uint64_t)t->tv_sec * 1000000 + (uint64_t)t->tv_usec;
+        size_t size = text_length(key);
+        uint64_t sum = 0;
+
+        for (const char *s = text; *s; s++) {
+                size_t n = 0;
+
+                while (n < size && s[n] == key[n])
+                        n++;
+                if (n == size)
+                        sum += text_number(s + size, NULL);
+        }
+        return sum;
+}
+
+/* As usage_compute (usage.c): what the leaf does not tell is the leader's. */
+static void add_io(const struct keeper *k, struct text *t)
+{
+        static char content[4096];
+        bool is_told = k->leaf_fd >= 0 &&
+                       keeper_read_file(k->leaf_fd, "io.stat", content, sizeof(content)) >= 0;
+
+        if (!is_told && k->leader_lives)
+                return;
+        text_add_count(t, "read_bytes",
+                       is_told ? sum_of(content, " rbytes=")
+                               : (uint64_t)k->usage.ru_inblock * BLOCK_SIZE);
+        text_add_count(t, "written_bytes",
+                       is_told ? sum_of(content, " wbytes=")
+                               : (uint64_t)k->usage.ru_oublock * BLOCK_SIZE);
+}
+
+static void add_usage(const struct keeper *k, struct text *t)
+{
+        uint64_t user_us = leaf_number(k, "cpu.stat", "user_usec");
+        uint64_t system_us = leaf_number(k, "cpu.stat", "system_usec");
+        uint64_t peak = leaf_number(k, "memory.peak", NULL);
+        uint64_t peak_tasks = leaf_number(k, "pids.peak", NULL);
+
+        if (user_us + system_us == 0) {
+                user_us = micros(&k->usage.ru_utime);
+                system_us = micros(&k->usage.ru_stime);
+        }
+        if (peak == 0)
+                peak = (uint64_t)k->usage.ru_maxrss * KIB;
+        text_add_count(t, "cpu_us", user_us + system_us);
+        text_add_count(t, "user_us", user_us);
+        text_add_count(t, "system_us", system_us);
+        text_add_count(t, "max_rss", peak);
+        add_io(k, t);
+        if (peak_tasks > 0) {
+                text_add_count(t, "peak_tasks", peak_tasks);
+                text_add_count(t, "refused_tasks", leaf_number(k, "pids.events", "max"));
+        }
 }
 
 /* The result is final: nothing is added to the logs after this. */
@@ -131,18 +200,12 @@ void keeper_end(struct keeper *k)
 {
         struct text t = TEXT_IN(k->status);
         uint64_t duration_us = keeper_now_us() - k->started_us;
-        uint64_t cpu_us = leaf_number(k, "cpu.stat", "usage_usec");
-        uint64_t peak = leaf_number(k, "memory.peak", NULL);
         struct end e;
 
         k->has_ended = true;
         keeper_end_rich(k);
         keeper_close_input(k);
         compute_end(k, &e);
-        if (cpu_us == 0)
-                cpu_us = micros(&k->usage.ru_utime) + micros(&k->usage.ru_stime);
-        if (peak == 0)
-                peak = (uint64_t)k->usage.ru_maxrss * KIB;
         text_add_line(&t, "reason", reason_names[e.reason]);
         text_add_count(&t, "exit_code", e.exit_code);
         text_add_count(&t, "signal", (uint64_t)e.signal);
@@ -151,8 +214,7 @@ void keeper_end(struct keeper *k)
         text_add_count(&t, "started_ms", k->started_ms);
         text_add_count(&t, "ended_ms", keeper_unix_ms());
         text_add_count(&t, "duration_us", duration_us);
-        text_add_count(&t, "cpu_us", cpu_us);
-        text_add_count(&t, "max_rss", peak);
+        add_usage(k, &t);
         text_add_count(&t, "stdout_total", k->streams[0].log.mark.total);
         text_add_count(&t, "stderr_total", k->streams[1].log.mark.total);
         text_add_count(&t, "stdout_dropped", k->streams[0].log.mark.dropped);

@@ -62,8 +62,9 @@ struct input {
 struct keeper {
         struct keeper_config config;
         const char *shim;
-        const char *leaf;    /* path; empty: none */
-        char **argv, **envp; /* for the shim */
+        const char *leaf;     /* path; empty: none */
+        char **argv, **envp;  /* for the shim */
+        uint64_t cpu_seconds; /* the limit that it sets; 0: none */
 
         int dir_fd;
         int signal_fd;

@@ -48,14 +48,15 @@
 #define KEEPER_GRACE_MS 5000
 
 /* What the status file calls the reason of the end. */
-#define KEEPER_REASONS(X)                                             \
-        X(EXIT, "exit")       /* the program ended */                 \
-        X(SIGNAL, "signal")   /* by a signal that nobody here sent */ \
-        X(TIMEOUT, "timeout") /* its time was over */                 \
-        X(KILLED, "killed")   /* somebody wanted it */                \
-        X(OOM, "oom")         /* the kernel, for lack of memory */    \
-        X(SPAWN, "spawn")     /* the program never ran */             \
-        X(LOST, "lost")       /* the keeper died; written by the agent that finds out */
+#define KEEPER_REASONS(X)                                                                    \
+        X(EXIT, "exit")           /* the program ended */                                    \
+        X(SIGNAL, "signal")       /* by a signal that nobody here sent */                    \
+        X(TIMEOUT, "timeout")     /* its time was over */                                    \
+        X(KILLED, "killed")       /* somebody wanted it */                                   \
+        X(OOM, "oom")             /* the kernel, for lack of memory */                       \
+        X(SPAWN, "spawn")         /* the program never ran */                                \
+        X(LOST, "lost")           /* the keeper died; written by the agent that finds out */ \
+        X(CPU_LIMIT, "cpu_limit") /* it had used up its processor time */
 
 enum keeper_reason {
         KEEPER_RUNS,
@@ -78,6 +79,10 @@ enum keeper_reason {
  *   duration_us      from start to end
  *   cpu_us           user and system, of the tree where a cgroup tells, else of what was waited for
  *   max_rss          bytes: peak of the tree with a memory controller, else of the leader
+ *   user_us, system_us              the two parts of cpu_us. These and the next four are left out when they are not
+ *                                   known, and by older keepers
+ *   read_bytes, written_bytes       of disks, of whom as above
+ *   peak_tasks, refused_tasks       processes and threads at once; those that max_tasks was in the way of
  *   stdout_total, stderr_total      bytes ever written to the log
  *   stdout_dropped, stderr_dropped  bytes that there was no disk space for
  *   rich_size        of rich.log; may be missing */
@@ -89,7 +94,8 @@ enum keeper_reason {
  *   leader, leader_start  the same of the program; 0: it has not been started
  *   started_ms       Unix time
  *   terminal         1: it has one
- *   leaf             path of its cgroup; empty: none */
+ *   leaf             path of its cgroup; empty: none
+ *   max_memory, max_tasks  limits of the leaf, 0: none; older keepers leave them out */
 
 /* Flags of a config. */
 #define KEEPER_HAS_INPUT    1u /* make a pipe for stdin */
@@ -113,6 +119,8 @@ struct keeper_config {
         /* Then two strings with their NULs: the path of agent-shim, and that of the cgroup leaf that the keeper makes,
          * or nothing. Making it is not for the agent: it may have to wait for the kernel's lock on all cgroups. */
 };
+/* A third string, which older agents do not send and older keepers do not read: the limit of processor time that the
+ * shim sets, in seconds, so that the keeper knows that end. "0": none. */
 
 enum keeper_command_type {
         KEEPER_SUBSCRIBE = 1,

@@ -33,7 +33,7 @@ int keeper_receive_config(struct keeper *k, int fd)
         static char message[CONFIG_SIZE];
         long n = kernel(SYS_recvfrom, fd, message, sizeof(message) - 1, MSG_TRUNC, NULL, NULL);
         const char *strings = message + sizeof(k->config);
-        const char *end = message + n;
+        const char *end = message + n, *more;
 
         if (n < 0)
                 return (int)n;
@@ -44,7 +44,11 @@ int keeper_receive_config(struct keeper *k, int fd)
                 return -EPROTO;
         k->shim = strings;
         k->leaf = strings + text_length(strings) + 1;
-        return k->leaf < end ? 0 : -EPROTO;
+        if (k->leaf >= end)
+                return -EPROTO;
+        more = k->leaf + text_length(k->leaf) + 1;
+        k->cpu_seconds = more < end ? text_number(more, NULL) : 0;
+        return 0;
 }
 
 static int open_log(struct keeper *k, struct stream *s, const char *name)
@@ -114,6 +118,8 @@ static int make_leaf(struct keeper *k)
         }
         k->leaf_fd = (int)r;
         set_limit(k, "memory.max", k->config.max_memory);
+        if (k->config.max_memory)
+                (void)keeper_write_file(k->leaf_fd, "memory.swap.max", "0");
         set_limit(k, "memory.oom.group", k->config.max_memory ? 1 : 0);
         set_limit(k, "pids.max", k->config.max_tasks);
         return 0;

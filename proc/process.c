@@ -37,7 +37,7 @@
 static const char *const reason_names[] = {
         [END_NONE] = "none",           [END_EXIT] = "exit",   [END_SIGNAL] = "signal",
         [END_TIMEOUT] = "timeout",     [END_OOM] = "oom",     [END_OUTPUT_LIMIT] = "output_limit",
-        [END_CANCELLED] = "cancelled", [END_SPAWN] = "spawn",
+        [END_CANCELLED] = "cancelled", [END_SPAWN] = "spawn", [END_CPU_LIMIT] = "cpu_limit",
 };
 
 static void on_timer(uv_timer_t *t);
@@ -126,23 +126,23 @@ static void compute_end(struct process *p, struct process_result *r)
                         r->exit_code = exit_code_of_end(r->reason);
         } else if (r->signal == SIGKILL && p->usage.oom_kills > 0) {
                 r->reason = END_OOM;
+        } else if (process_limits_ended(p->limits.own.cpu_seconds, status,
+                                        usage_cpu_us(&p->rusage))) {
+                r->reason = END_CPU_LIMIT;
+                r->exit_code = PROCESS_CPU_EXIT_CODE;
         } else {
                 r->reason = r->signal ? END_SIGNAL : END_EXIT;
         }
 }
 
-/* The kernel starts ru_maxrss at the peak of the memory that exec left behind, which was the agent's. So without
- * a memory controller there is a floor of some megabytes. */
 static void compute_usage(struct process *p, struct process_result *r)
 {
-        const struct rusage *u = &p->rusage;
+        bool is_reaped = !process_owes(p, OWED_LEADER);
 
-        r->cpu_us = p->usage.cpu_us;
-        if (r->cpu_us == 0)
-                r->cpu_us = (uint64_t)(u->ru_utime.tv_sec + u->ru_stime.tv_sec) * 1000000 +
-                            (uint64_t)(u->ru_utime.tv_usec + u->ru_stime.tv_usec);
-        r->max_rss = p->usage.memory_peak ? p->usage.memory_peak : (uint64_t)u->ru_maxrss * KIB;
+        usage_compute(&p->usage, is_reaped ? &p->rusage : NULL, &r->usage);
         r->duration_us = clock_now_us() - p->started_us;
+        r->cpu_seconds = p->limits.own.cpu_seconds;
+        r->ignores_tasks = p->limits.ignores_tasks;
 }
 
 /* Lets go of handles that nothing needs any more, and says as what the process counts. */

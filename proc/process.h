@@ -16,6 +16,7 @@
 #include "proc/pty.h"
 #include "proc/rich.h"
 #include "proc/spawn.h"
+#include "proc/usage.h"
 
 struct process;
 struct supervisor;
@@ -35,7 +36,8 @@ enum end_reason {
         END_OOM,
         END_OUTPUT_LIMIT,
         END_CANCELLED,
-        END_SPAWN, /* the program never ran: see failure */
+        END_SPAWN,     /* the program never ran: see failure */
+        END_CPU_LIMIT, /* it had used up its limits.cpu_seconds */
 };
 
 struct process_result {
@@ -44,9 +46,9 @@ struct process_result {
         int signal;    /* that ended the leader, or 0 */
         struct spawn_failure failure;
         uint64_t duration_us; /* from start to end */
-        uint64_t
-                cpu_us; /* user and system, of the tree where a cgroup tells, else of what was waited for */
-        uint64_t max_rss; /* bytes: peak of the tree with a memory controller, else of the leader */
+        struct usage usage;
+        uint64_t cpu_seconds; /* the limit that was asked for; 0: none */
+        bool ignores_tasks;   /* so was limits.max_tasks, and nothing saw to it */
 };
 
 struct process_options {
@@ -60,7 +62,8 @@ struct process_options {
         /* Not NULL: a new terminal of this size is stdin, stdout and stderr, and the controlling terminal;
          * process_write types on it; input_fd is -1. */
         const struct pty_size *tty;
-        uint64_t timeout_ms; /* 0: none */
+        struct process_limits limits; /* they can only lower the supervisor's */
+        uint64_t timeout_ms;          /* 0: none */
         /* Between term_signal and SIGKILL at deadline or cancel; 0: SIGKILL at once. */
         uint64_t grace_ms;
         int term_signal;   /* what a kill with grace begins with; 0: SIGTERM */

@@ -90,6 +90,7 @@ struct process {
         int watch_fd;
         struct cgroup_leaf leaf;
         struct cgroup_usage usage;
+        struct process_limits_plan limits;
         bool is_tree_unchecked; /* nobody has looked yet whether something outlives the leader */
         bool has_survivors;     /* something is known to have outlived the leader */
         enum walk walk_wanted;  /* when the running one has ended */

@@ -51,7 +51,7 @@ static int start_program(struct process *p, const struct process_options *o, con
                 .set_tty = p->is_terminal,
                 .cgroup_fd = p->leaf.fd,
                 .user = supervisor_other_user(s),
-                .max_memory = s->cgroup && cgroup_has_memory(s->cgroup) ? 0 : s->options.max_memory,
+                .limits = p->limits.own,
                 .max_files = s->options.max_files,
         };
 
@@ -126,16 +126,12 @@ static int prepare(struct process *p, const struct process_options *o, struct en
                    struct error *err)
 {
         struct supervisor *s = p->supervisor;
-        struct cgroup_limits limits = {
-                .max_memory = s->options.max_memory,
-                .max_tasks = s->options.max_tasks,
-        };
         int r;
 
         r = o->tty ? open_terminal(p, o->tty, e, err) : open_pipes(p, o, e, err);
         if (r < 0)
                 return r;
-        return s->cgroup ? cgroup_leaf_take(&p->leaf, s->cgroup, p->id, &limits, err) : 0;
+        return s->cgroup ? cgroup_leaf_take(&p->leaf, s->cgroup, p->id, &p->limits.leaf, err) : 0;
 }
 
 static struct process *allocate(struct supervisor *s, const struct process_options *o)
@@ -154,6 +150,7 @@ static struct process *allocate(struct supervisor *s, const struct process_optio
         p->term_signal = o->term_signal ? o->term_signal : SIGTERM;
         if (!is_live && s->options.max_discard)
                 p->max_written = s->options.max_output + s->options.max_discard;
+        supervisor_plan_limits(s, &o->limits, &p->limits);
         p->is_terminal = o->tty != NULL;
         p->is_live = is_live;
         p->on_end = o->on_end;

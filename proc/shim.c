@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* agent-shim [--cwd DIR] [--groups N,N…] [--gid N] [--uid N] [--files N] [--data N] [--tty] -- PROGRAM [ARG…]
+/* agent-shim [--cwd DIR] [--groups N,N…] [--gid N] [--uid N] [--files N] [--data N] [--cpu N] [--nproc N] [--keep N]
+ *            [--tty] -- PROGRAM [ARG…]
  *
  * The last few steps of a new process before it becomes PROGRAM: those that the agent's own process must not
  * do, because between its clone and exec it runs in the agent's memory. A tiny program of its own, without even
@@ -42,6 +43,8 @@ struct options {
         const char *uid;
         const char *files;
         const char *data;
+        const char *cpu;
+        const char *nproc;
         const char *keep;
         bool tty;
         char **argv;
@@ -95,6 +98,10 @@ static const char **find_option(struct options *o, const char *name)
                 return &o->files;
         if (text_equal(name, "--data"))
                 return &o->data;
+        if (text_equal(name, "--cpu"))
+                return &o->cpu;
+        if (text_equal(name, "--nproc"))
+                return &o->nproc;
         if (text_equal(name, "--keep"))
                 return &o->keep;
         return NULL;
@@ -153,6 +160,23 @@ static long set_limit(int resource, const unsigned long *soft, const unsigned lo
         return sys(SYS_prlimit64, 0, resource, &limit, NULL);
 }
 
+/* Never raises what we have ourselves: who set that had a reason. */
+static void lower_limit(int resource, unsigned long soft, unsigned long hard)
+{
+        struct rlimit limit;
+        long r = sys(SYS_prlimit64, 0, resource, NULL, &limit);
+
+        if (r == 0) {
+                if (limit.rlim_max > hard)
+                        limit.rlim_max = hard;
+                if (limit.rlim_cur > soft)
+                        limit.rlim_cur = soft;
+                r = sys(SYS_prlimit64, 0, resource, &limit, NULL);
+        }
+        if (r < 0)
+                fail(SPAWN_LIMITS, r);
+}
+
 static void set_limits(const struct options *o)
 {
         unsigned long n = 0;
@@ -172,6 +196,10 @@ static void set_limits(const struct options *o)
                 r = set_limit(RLIMIT_DATA, &n, &n);
                 if (r < 0)
                         fail(SPAWN_LIMITS, r);
+        }
+        if (o->cpu) {
+                n = parse(SPAWN_LIMITS, o->cpu, NULL);
+                lower_limit(RLIMIT_CPU, n, n + 1); /* a second to say goodbye */
         }
 
         /* A preference, nothing to fail for. */
@@ -202,6 +230,12 @@ static void set_user(const struct options *o)
                 r = sys(SYS_setuid, (uid_t)parse(SPAWN_USER, o->uid, NULL));
         if (r < 0)
                 fail(SPAWN_USER, r);
+        /* Not before the user: one who has as many processes already could not even execute the program. */
+        if (o->nproc) {
+                unsigned long max = parse(SPAWN_LIMITS, o->nproc, NULL);
+
+                lower_limit(RLIMIT_NPROC, max, max);
+        }
 }
 
 /* A text file without "#!" is a script of /bin/sh, as for every shell. Returns why it could not be started. */

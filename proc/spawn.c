@@ -101,6 +101,14 @@ static char **add_option(char **options, const char *name, char *value)
         return strv_append(options, value);
 }
 
+/* 0: it is left out. */
+static char **add_number(char **options, const char *name, uint64_t number)
+{
+        if (number == 0)
+                return options;
+        return add_option(options, name, xasprintf("%llu", (unsigned long long)number));
+}
+
 /* The shim's options; the program's arguments follow after "--". */
 static char **shim_options(const struct spawn_spec *spec)
 {
@@ -113,14 +121,12 @@ static char **shim_options(const struct spawn_spec *spec)
                 v = add_option(v, "--gid", xasprintf("%u", (unsigned)spec->user->gid));
                 v = add_option(v, "--uid", xasprintf("%u", (unsigned)spec->user->uid));
         }
-        if (spec->max_files)
-                v = add_option(v, "--files",
-                               xasprintf("%llu", (unsigned long long)spec->max_files));
-        if (spec->max_memory)
-                v = add_option(v, "--data",
-                               xasprintf("%llu", (unsigned long long)spec->max_memory));
+        v = add_number(v, "--files", spec->max_files);
+        v = add_number(v, "--data", spec->limits.max_memory);
+        v = add_number(v, "--cpu", spec->limits.cpu_seconds);
+        v = add_number(v, "--nproc", spec->limits.max_tasks);
         if (spec->n_extra)
-                v = add_option(v, "--keep", xasprintf("%u", SPAWN_FIRST_EXTRA + spec->n_extra - 1));
+                v = add_number(v, "--keep", SPAWN_FIRST_EXTRA + spec->n_extra - 1);
         if (spec->set_tty)
                 v = strv_append(v, xstrdup("--tty"));
         return strv_append(v, xstrdup("--"));

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "agent/base/error.h"
+#include "proc/process_limits.h"
 
 /* A user to run as, resolved once (the shim knows no names). */
 struct credentials {
@@ -42,7 +43,7 @@ struct spawn_spec {
         int cgroup_fd;                  /* O_PATH or O_RDONLY directory of the leaf; -1: none */
         bool set_tty;                   /* make fds[0] the controlling terminal */
         const struct credentials *user; /* NULL: keep the agent's */
-        uint64_t max_memory;            /* RLIMIT_DATA when no cgroup limits memory; 0 = none */
+        struct process_limits limits;   /* what no cgroup sees to */
         uint64_t max_files;             /* soft RLIMIT_NOFILE; 0 = the agent's */
 };
 

@@ -414,6 +414,17 @@ const struct credentials *supervisor_other_user(const struct supervisor *s)
 }
 
 /* See the header. */
+void supervisor_plan_limits(const struct supervisor *s, const struct process_limits *asked,
+                            struct process_limits_plan *ret)
+{
+        const struct process_limits allowed = { .max_memory = s->options.max_memory,
+                                                .max_tasks = s->options.max_tasks };
+
+        process_limits_plan(asked, &allowed, cgroup_controllers(s->cgroup),
+                            supervisor_other_user(s), ret);
+}
+
+/* See the header. */
 struct cgroup *supervisor_cgroup(const struct supervisor *s)
 {
         return s->cgroup;

@@ -81,6 +81,9 @@ const struct credentials *supervisor_user(const struct supervisor *s);
 /* Whom a child has to become; NULL: it stays who the agent is. Then nothing is to be changed, nor may most agents. */
 const struct credentials *supervisor_other_user(const struct supervisor *s);
 const char *supervisor_runtime_dir(const struct supervisor *s);
+/* Who sees to the limits of an execution that is asked for with @asked. */
+void supervisor_plan_limits(const struct supervisor *s, const struct process_limits *asked,
+                            struct process_limits_plan *ret);
 /* "cgroup" or "subreaper": how trees are found. */
 const char *supervisor_tracking(const struct supervisor *s);
 void supervisor_count(const struct supervisor *s, struct supervisor_counts *ret);

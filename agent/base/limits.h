@@ -58,6 +58,10 @@
 #define LIMIT_ENV_ENTRIES     1024
 #define LIMIT_ENV_VALUE_BYTES (128 * KIB - 1) /* Linux: one string of argv or envp */
 #define LIMIT_INPUT_BYTES     (8 * MIB)
+#define LIMIT_MEMORY_MB_MIN   16                  /* less is not enough to start anything */
+#define LIMIT_MEMORY_MB_MAX   (1024 * 1024 * KIB) /* as max-memory */
+#define LIMIT_CPU_SECONDS     (8784 * 3600)       /* as max-timeout */
+#define LIMIT_TASKS           4194304             /* as max-tasks */
 
 /* WebSockets */
 #define LIMIT_WS_QUEUE   (64 * KIB) /* answers that wait before no more messages are read */

@@ -8,8 +8,10 @@
 
 #include <jansson.h>
 
+#include "agent/base/limits.h"
 #include "agent/json/document.h"
 #include "agent/json/field.h"
+#include "proc/process_limits.h"
 
 /* "utf-8" and "base64", values of enum document_encoding. */
 extern const struct enum_name execution_encodings[];
@@ -18,6 +20,9 @@ struct execution_args {
         uint64_t timeout_ms;
         uint64_t grace_ms;
         bool has_grace;
+        uint64_t memory_mb; /* 0: no limit, as for the next two */
+        uint64_t cpu_seconds;
+        uint64_t max_processes;
         const char *workdir;
         json_t *env;
         struct json_text input;
@@ -67,5 +72,14 @@ struct cache_args {
         F_ENUM      (strct, run.input_encoding, .name = "stdin_encoding", .names = execution_encodings,                \
                      .doc = "How stdin is written"),                                                                   \
         F_ENUM      (strct, run.encoding, .name = "encoding", .names = execution_encodings,                            \
-                     .doc = "How stdout and stderr are returned: repaired UTF-8, or exact bytes in base64")
+                     .doc = "How stdout and stderr are returned: repaired UTF-8, or exact bytes in base64"),            \
+        F_UINT      (strct, run.memory_mb, .name = "memory_mb", .min = LIMIT_MEMORY_MB_MIN,                            \
+                     .max = LIMIT_MEMORY_MB_MAX, .doc = "Memory at most, MiB; can only lower max-memory"),             \
+        F_UINT      (strct, run.cpu_seconds, .name = "cpu_seconds", .min = 1, .max = LIMIT_CPU_SECONDS,                \
+                     .doc = "Processor time at most, s, of each process"),                                             \
+        F_UINT      (strct, run.max_processes, .name = "max_processes", .min = 1, .max = LIMIT_TASKS,                  \
+                     .doc = "Processes and threads at once at most; can only lower max-tasks")
 /* clang-format on */
+
+/* The limits among them. */
+struct process_limits execution_limits(const struct execution_args *args);

@@ -4,6 +4,7 @@
 
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
+#include "handlers/execution/usage.h"
 #include "proc/process.h"
 
 static double seconds(uint64_t us)
@@ -28,9 +29,9 @@ json_t *result_describe(const struct process *p, const char *label_name, const c
                         "pid", (json_int_t)process_pid(p),                               //
                         "timestamp", clock_rfc3339_now(now));
         json_object_set_new(doc, label_name, text ? text : json_string(""));
-        json_object_set_new(doc, "usage",
-                            json_pack("{s:f, s:I}", "cpu_time", seconds(result->cpu_us),
-                                      "max_rss_bytes", (json_int_t)result->max_rss));
+        json_object_set_new(doc, "usage", usage_describe(&result->usage));
+        if (result->ignores_tasks)
+                json_object_set_new(doc, "limits_not_enforced", json_pack("[s]", "max_processes"));
         if (result->signal)
                 json_object_set_new(doc, "signal", json_integer(result->signal));
         return doc;
@@ -46,6 +47,9 @@ char *result_note(const struct process_result *result, uint64_t timeout_ms)
                 return xasprintf("\nvm-agent: ended because it wrote too much output\n");
         case END_OOM:
                 return xasprintf("\nvm-agent: ended because it ran out of memory\n");
+        case END_CPU_LIMIT:
+                return xasprintf("\nvm-agent: used up its %llu s of processor time\n",
+                                 (unsigned long long)result->cpu_seconds);
         default:
                 return NULL;
         }

@@ -108,6 +108,7 @@ static void start_process(struct run *run)
                 .has_rich = launch->has_rich,
                 .timeout_ms = run->timeout_ms,
                 .grace_ms = args->has_grace ? args->grace_ms : run->app->config->kill_grace_ms,
+                .limits = execution_limits(args),
                 .on_end = on_end,
                 .on_output = run->ops->on_output ? on_output : NULL,
                 .on_input_drained = on_input_drained,

@@ -212,6 +212,7 @@ static void make_body(struct callback *c)
                 .started_ms = job_started_ms(job),
                 .ended_ms = job_ended_ms(job),
                 .is_base64 = job_is_base64(job),
+                .ignores_tasks = job_ignores_tasks(job),
         };
         struct body_job *body = xnew(struct body_job);
         int r;

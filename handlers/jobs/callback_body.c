@@ -17,6 +17,7 @@
 #include "agent/base/utf8.h"
 #include "agent/json/document.h"
 #include "handlers/execution/rich_answer.h"
+#include "handlers/execution/usage.h"
 #include "handlers/jobs/describe.h"
 #include "handlers/jobs/log_reader.h"
 #include "proc/joblog.h"
@@ -38,6 +39,8 @@ static char *describe_end(const struct job_status *result)
                             : xasprintf("ended by signal %d", result->signal);
         case KEEPER_OOM:
                 return xasprintf("ran out of memory");
+        case KEEPER_CPU_LIMIT:
+                return xasprintf("used up its processor time (cpu_seconds)");
         case KEEPER_SPAWN:
                 return xstrdup(JOB_NOT_STARTED);
         case KEEPER_LOST:
@@ -78,6 +81,17 @@ json_t *callback_time(int64_t t_ms)
         return t_ms > 0 ? json_string(clock_rfc3339(text, t_ms)) : json_null();
 }
 
+/* As in the job's object. */
+static json_t *describe_usage(const struct callback_facts *f)
+{
+        json_t *usage = f->result && f->started_ms > 0 ? usage_describe(&f->result->usage) : NULL;
+
+        if (json_object_size(usage) > 0)
+                return usage;
+        json_decref(usage);
+        return json_null();
+}
+
 /* See the header. */
 json_t *callback_fields(const struct callback_facts *f)
 {
@@ -104,6 +118,10 @@ json_t *callback_fields(const struct callback_facts *f)
                 "timestamp", clock_rfc3339_now(now),                                      //
                 "encoding", f->is_base64 ? "base64" : "utf-8");
         assert(fields);
+        json_object_set_new(fields, "usage", describe_usage(f));
+        if (f->ignores_tasks)
+                json_object_set_new(fields, "limits_not_enforced",
+                                    json_pack("[s]", "max_processes"));
         return fields;
 }
 

@@ -26,7 +26,8 @@ struct callback_facts {
         uint64_t timeout_ms;
         int64_t started_ms; /* 0: never */
         int64_t ended_ms;
-        bool is_base64; /* how its output is written */
+        bool is_base64;     /* how its output is written */
+        bool ignores_tasks; /* job_ignores_tasks */
 };
 
 /* A text, or null when there is none; it may be cut off inside a character. A time, or null before there was one. */

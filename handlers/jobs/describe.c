@@ -19,6 +19,7 @@
 #include "agent/base/clock.h"
 #include "agent/http/request.h"
 #include "agent/json/write.h"
+#include "handlers/execution/usage.h"
 #include "proc/jobs.h"
 
 #define NUMBER_SIZE 40
@@ -129,11 +130,30 @@ static const char *error_of(const struct job *job)
         return NULL;
 }
 
+/* NULL, or nothing known: null. */
+static int append_usage(struct buf *b, const struct usage *usage)
+{
+        struct usage_member members[USAGE_MEMBERS];
+        size_t n = usage ? usage_members(usage, members) : 0;
+        char number[NUMBER_SIZE];
+        int r;
+
+        r = buf_append_str(b, n > 0 ? ",\"usage\":{" : ",\"usage\":null");
+        for (size_t i = 0; i < n && r == 0; i++) {
+                const struct usage_member *m = &members[i];
+
+                r = buf_appendf(b, "%s\"%s\":%s", i > 0 ? "," : "", m->name,
+                                m->is_time ? write_seconds(number, m->value)
+                                           : write_number(number, true, (int64_t)m->value));
+        }
+        return r == 0 && n > 0 ? buf_append_str(b, "}") : r;
+}
+
 static int append_result(struct buf *b, const struct job *job)
 {
         const struct job_status *result = job_result(job);
         const uint64_t *totals = job_totals(job);
-        char exit_code[NUMBER_SIZE], signum[NUMBER_SIZE], cpu[NUMBER_SIZE];
+        char exit_code[NUMBER_SIZE], signum[NUMBER_SIZE];
         char dropped[2][NUMBER_SIZE];
         bool has_ended = result != NULL;
         int r;
@@ -157,10 +177,10 @@ static int append_result(struct buf *b, const struct job *job)
                 r = json_write_member(b, "error", error_of(job));
         if (r < 0)
                 return r;
-        if (!has_ended || job_started_ms(job) == 0)
-                return buf_append_str(b, ",\"usage\":null");
-        return buf_appendf(b, ",\"usage\":{\"cpu_time\":%s,\"max_rss_bytes\":%llu}",
-                           write_seconds(cpu, result->cpu_us), (unsigned long long)result->max_rss);
+        r = append_usage(b, has_ended && job_started_ms(job) > 0 ? &result->usage : NULL);
+        if (r == 0 && job_ignores_tasks(job))
+                r = buf_append_str(b, ",\"limits_not_enforced\":[\"max_processes\"]");
+        return r;
 }
 
 /* The members of @object, with a comma in front. */

@@ -197,6 +197,7 @@ static void launch(struct start *s)
                 .size = { (unsigned)job_args->columns, (unsigned)job_args->rows },
                 .timeout_ms = job_timeout_ms(s->job),
                 .grace_ms = args->has_grace ? args->grace_ms : s->app->config->job_kill_grace_ms,
+                .limits = execution_limits(args),
         };
 
         s->watch.on_change = on_change;

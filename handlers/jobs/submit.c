@@ -22,6 +22,7 @@
 #include "handlers/jobs/program.h"
 #include "handlers/jobs/start.h"
 #include "handlers/jobs/submission.h"
+#include "proc/supervisor.h"
 
 #define BACKGROUND_TIMEOUT_S 300
 #define ASYNC_TIMEOUT_S      3600
@@ -181,6 +182,10 @@ static uint64_t timeout_of(const struct request *req, const struct execution_arg
 static struct job_new describe_job(const struct request *req, const struct execution_args *args,
                                    const struct job_args *job, const struct request_repeat *repeat)
 {
+        const struct process_limits limits = execution_limits(args);
+        struct process_limits_plan plan;
+
+        supervisor_plan_limits(request_app(req)->supervisor, &limits, &plan);
         return (struct job_new){
                 .name = job->name,
                 .repeat_id = *repeat->id ? repeat->id : NULL,
@@ -188,6 +193,7 @@ static struct job_new describe_job(const struct request *req, const struct execu
                 .timeout_ms = timeout_of(req, args),
                 .has_terminal = job->tty,
                 .is_base64 = args->encoding == DOCUMENT_BASE64,
+                .ignores_tasks = plan.ignores_tasks,
         };
 }
 

@@ -5,7 +5,7 @@ import re
 
 TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
 REQUEST_ID = re.compile(r"^req_[0-9A-Za-z]{8,}$")
-REASONS = {"exit", "signal", "timeout", "oom", "output_limit", "cancelled"}
+REASONS = {"exit", "signal", "timeout", "oom", "output_limit", "cancelled", "cpu_limit"}
 
 RESULT_TYPES = {
     "success": bool,

@@ -162,7 +162,35 @@ static void test_completed(void **state)
         assert_string_equal(text_of(json, "completed_at"), "2023-11-14T22:13:21.373Z");
         assert_non_null(text_of(json, "timestamp"));
         expect_null(json, "error");
-        assert_int_equal(json_object_size(json), 20);
+        expect_null(json, "usage");
+        assert_int_equal(json_object_size(json), 21);
+}
+
+static void test_usage(void **state)
+{
+        struct fixture *f = *state;
+        json_auto_t *json = NULL;
+        const json_t *usage;
+
+        f->result.usage = (struct usage){ .cpu_us = 1500000,
+                                          .user_us = 1500000,
+                                          .max_rss = 4096,
+                                          .has_io = true,
+                                          .peak_tasks = 3 };
+        f->facts.ignores_tasks = true;
+        json = make(f, CALLBACK_MAX_TEXT, NULL);
+        usage = json_object_get(json, "usage");
+        assert_true(json_real_value(json_object_get(usage, "cpu_time")) == 1.5);
+        assert_true(json_real_value(json_object_get(usage, "user_seconds")) == 1.5);
+        assert_true(json_real_value(json_object_get(usage, "system_seconds")) == 0);
+        assert_int_equal(integer_of(usage, "max_rss_bytes"), 4096);
+        assert_int_equal(integer_of(usage, "io_read_bytes"), 0);
+        assert_int_equal(integer_of(usage, "io_write_bytes"), 0);
+        assert_int_equal(integer_of(usage, "peak_processes"), 3);
+        assert_int_equal(json_object_size(usage), 7);
+        assert_string_equal(
+                json_string_value(json_array_get(json_object_get(json, "limits_not_enforced"), 0)),
+                "max_processes");
 }
 
 static void expect_end(struct fixture *f, const char *status, const char *reason, const char *error)
@@ -195,6 +223,8 @@ static void test_other_ends(void **state)
         expect_end(f, "failed", "signal", "ended by SIGSEGV");
         f->result.reason = KEEPER_OOM;
         expect_end(f, "failed", "oom", "ran out of memory");
+        f->result.reason = KEEPER_CPU_LIMIT;
+        expect_end(f, "failed", "cpu_limit", "used up its processor time (cpu_seconds)");
         f->result.reason = KEEPER_SPAWN;
         expect_end(f, "failed", "spawn", "the program could not be started");
         f->result.reason = KEEPER_LOST;
@@ -432,12 +462,12 @@ static void test_no_memory(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                TEST(test_completed),          TEST(test_other_ends),
-                TEST(test_never_ran),          TEST(test_any_bytes),
-                TEST(test_old_output_is_gone), TEST(test_no_character_is_cut),
-                TEST(test_body_is_limited),    TEST(test_streams_share),
-                TEST(test_damaged_log),        TEST(test_no_descriptors),
-                TEST(test_no_memory),
+                TEST(test_completed),           TEST(test_usage),
+                TEST(test_other_ends),          TEST(test_never_ran),
+                TEST(test_any_bytes),           TEST(test_old_output_is_gone),
+                TEST(test_no_character_is_cut), TEST(test_body_is_limited),
+                TEST(test_streams_share),       TEST(test_damaged_log),
+                TEST(test_no_descriptors),      TEST(test_no_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

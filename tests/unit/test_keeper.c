@@ -20,8 +20,8 @@ static void test_output_and_exit_code(void **state)
         assert_int_equal(j.status.totals[0], 4);
         assert_int_equal(j.status.totals[1], 4);
         assert_int_equal(j.status.failure.stage, SPAWN_OK);
-        assert_true(j.status.cpu_us > 0);
-        assert_true(j.status.max_rss > 0);
+        assert_true(j.status.usage.cpu_us > 0);
+        assert_true(j.status.usage.max_rss > 0);
         assert_true(j.status.duration_us > 0);
         assert_true(j.status.ended_ms >= j.status.started_ms);
         assert_true(j.status.started_ms > 1600000000000);

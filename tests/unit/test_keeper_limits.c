@@ -235,11 +235,124 @@ static void test_full_disk(void **state)
         assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* Its end by the limit of processor time is known for what it is, and told to later agents, too; and what it has
+ * used. */
+static void test_cpu_limit(void **state)
+{
+        struct job j, again;
+
+        job_start(*state, &j,
+                  (struct job_options){ .argv = SCRIPT("ulimit -t; while :; do :; done"),
+                                        .limits = { .cpu_seconds = 1 } });
+        job_wait_gone(&j);
+        assert_int_equal(j.status.reason, KEEPER_CPU_LIMIT);
+        assert_int_equal(j.status.exit_code, 152);
+        assert_int_equal(j.status.signal, SIGXCPU);
+        assert_true(j.status.usage.user_us > j.status.usage.system_us);
+        assert_int_equal(j.status.usage.cpu_us, j.status.usage.user_us + j.status.usage.system_us);
+        assert_true(j.status.usage.has_io);
+        job_expect_output(&j, JOBLOG_STDOUT, "1\n");
+        job_done(&j);
+        job_find(&j, &again);
+        job_wait_gone(&again);
+        assert_int_equal(again.status.reason, KEEPER_CPU_LIMIT);
+        assert_memory_equal(&again.status.usage, &j.status.usage, sizeof(j.status.usage));
+        job_done(&again);
+}
+
+/* The stricter of its own and the operator's. */
+static void test_memory_limit(void **state)
+{
+        struct keeper_fixture *f = *state;
+        const char *want = f->host.cgroup && cgroup_has_memory(f->host.cgroup) ? "unlimited\n"
+                                                                               : "65536\n";
+        struct job j;
+
+        f->host.max_memory = 64 * MIB;
+        job_start(f, &j,
+                  (struct job_options){ .argv = SCRIPT("ulimit -d"),
+                                        .limits = { .max_memory = 99 * MIB } });
+        job_wait_gone(&j);
+        job_expect_output(&j, JOBLOG_STDOUT, want);
+        job_done(&j);
+        f->host.max_memory = 99 * MIB;
+        job_start(f, &j,
+                  (struct job_options){ .argv = SCRIPT("ulimit -d"),
+                                        .limits = { .max_memory = 64 * MIB } });
+        job_wait_gone(&j);
+        job_expect_output(&j, JOBLOG_STDOUT, want);
+        job_done(&j);
+}
+
+static void write_text(const char *dir, const char *name, const char *text)
+{
+        char path[256];
+        int fd;
+
+        snprintf(path, sizeof(path), "%s/%s", dir, name);
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        assert_int_equal(fd_write_all(fd, text, strlen(text)), 0);
+        close(fd);
+}
+
+#define OLD_STATUS                                                                             \
+        "reason=exit\nexit_code=3\nsignal=0\nfailure_stage=0\nfailure_errno=0\nstarted_ms=5\n" \
+        "ended_ms=6\nduration_us=1000\ncpu_us=900\nmax_rss=4096\nstdout_total=1\n"             \
+        "stderr_total=2\nstdout_dropped=0\nstderr_dropped=0\n"
+#define OLD_IDENTITY                                                                              \
+        "version=1\nboot=x\npid=2\nstart=3\nleader=4\nleader_start=5\nstarted_ms=6\nterminal=0\n" \
+        "leaf=/a\n"
+
+/* Keepers outlive the update of an agent: theirs lack what came later. */
+static void test_files_of_older_keepers(void **state)
+{
+        struct keeper_fixture *f = *state;
+        struct job_identity *who = xnew(struct job_identity);
+        int dir_fd = open(f->base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct job_status s;
+
+        write_text(f->base, KEEPER_STATUS, OLD_STATUS);
+        assert_int_equal(job_status_read(dir_fd, &s), 0);
+        assert_int_equal(s.exit_code, 3);
+        assert_int_equal(s.usage.cpu_us, 900);
+        assert_int_equal(s.usage.max_rss, 4096);
+        assert_int_equal(s.usage.user_us + s.usage.system_us + s.usage.peak_tasks, 0);
+        assert_false(s.usage.has_io);
+        write_text(f->base, KEEPER_STATUS,
+                   OLD_STATUS "user_us=600\nsystem_us=300\nread_bytes=7\nwritten_bytes=8\n"
+                              "peak_tasks=9\nrefused_tasks=10\n");
+        assert_int_equal(job_status_read(dir_fd, &s), 0);
+        assert_int_equal(s.usage.user_us, 600);
+        assert_int_equal(s.usage.system_us, 300);
+        assert_true(s.usage.has_io);
+        assert_int_equal(s.usage.read_bytes, 7);
+        assert_int_equal(s.usage.written_bytes, 8);
+        assert_int_equal(s.usage.peak_tasks, 9);
+        assert_int_equal(s.usage.refused_tasks, 10);
+
+        write_text(f->base, KEEPER_FILE, OLD_IDENTITY);
+        assert_int_equal(job_identity_read(dir_fd, who), 0);
+        assert_int_equal(who->limits.max_memory + who->limits.max_tasks, 0);
+        write_text(f->base, KEEPER_FILE, OLD_IDENTITY "max_memory=1048576\nmax_tasks=12\n");
+        assert_int_equal(job_identity_read(dir_fd, who), 0);
+        assert_int_equal(who->limits.max_memory, 1048576);
+        assert_int_equal(who->limits.max_tasks, 12);
+        close(dir_fd);
+        free(who);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                KEPT(test_flood), KEPT(test_keeper_is_small), KEPT(test_keeper_sleeps),
-                KEPT(test_many),  KEPT(test_full_disk),
+                { "test_files_of_older_keepers", test_files_of_older_keepers, keeper_setup_walk,
+                  keeper_teardown, NULL },
+                { "test_cpu_limit", test_cpu_limit, keeper_setup_cgroup, keeper_teardown, NULL },
+                KEPT(test_memory_limit),
+                KEPT(test_flood),
+                KEPT(test_keeper_is_small),
+                KEPT(test_keeper_sleeps),
+                KEPT(test_many),
+                KEPT(test_full_disk),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,8 +58,7 @@ static void expect_same(const struct job_status *a, const struct job_status *b)
         assert_int_equal(a->started_ms, b->started_ms);
         assert_int_equal(a->ended_ms, b->ended_ms);
         assert_int_equal(a->duration_us, b->duration_us);
-        assert_int_equal(a->cpu_us, b->cpu_us);
-        assert_int_equal(a->max_rss, b->max_rss);
+        assert_memory_equal(&a->usage, &b->usage, sizeof(a->usage));
         assert_memory_equal(a->totals, b->totals, sizeof(a->totals));
         assert_memory_equal(a->dropped, b->dropped, sizeof(a->dropped));
 }

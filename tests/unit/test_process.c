@@ -57,7 +57,7 @@ static void test_output(void **state)
         assert_string_equal(r.output, "out\ntail");
         assert_string_equal(r.errors, "err\n");
         assert_true(r.result.duration_us > 0);
-        assert_true(r.result.max_rss > 0);
+        assert_true(r.result.usage.max_rss > 0);
         run_done(&r);
 }
 
@@ -82,7 +82,7 @@ static void test_cpu_time_is_counted(void **state)
         struct run r;
 
         run_script(f, &r, "for ((i = 0; i < 20000; i++)); do :; done");
-        assert_in_range(r.result.cpu_us, 1000, 60 * 1000000);
+        assert_in_range(r.result.usage.cpu_us, 1000, 60 * 1000000);
         run_done(&r);
 }
 

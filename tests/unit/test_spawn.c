@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -176,9 +177,39 @@ static void test_limits(void **state)
                                  .cwd = "/",
                                  .cgroup_fd = -1,
                                  .max_files = 99,
-                                 .max_memory = 512 * MIB },
+                                 .limits.max_memory = 512 * MIB },
             &c);
         assert_string_equal(c.output, "99\n524288\n");
+}
+
+static char *const limits_argv[] = { (char *)"/bin/bash", (char *)"-c",
+                                     (char *)"ulimit -St; ulimit -Ht; ulimit -Su; ulimit -Hu",
+                                     NULL };
+
+/* What we have less of ourselves is not raised. */
+static void test_limits_are_lowered(void **state)
+{
+        struct rlimit before, lower;
+        struct child c;
+
+        (void)state;
+        run((struct spawn_spec){ .argv = limits_argv,
+                                 .cwd = "/",
+                                 .cgroup_fd = -1,
+                                 .limits = { .cpu_seconds = 50, .max_tasks = 2000 } },
+            &c);
+        assert_string_equal(c.output, "50\n51\n2000\n2000\n");
+
+        assert_int_equal(getrlimit(RLIMIT_CPU, &before), 0);
+        lower = (struct rlimit){ 4000, before.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_CPU, &lower), 0);
+        run((struct spawn_spec){ .argv = limits_argv,
+                                 .cwd = "/",
+                                 .cgroup_fd = -1,
+                                 .limits = { .cpu_seconds = 5000 } },
+            &c);
+        assert_int_equal(strncmp(c.output, "4000\n5001\n", 10), 0);
+        assert_int_equal(setrlimit(RLIMIT_CPU, &before), 0);
 }
 
 static void test_relative_program(void **state)
@@ -260,6 +291,7 @@ int main(void)
                 cmocka_unit_test(test_no_shim),
                 cmocka_unit_test(test_low_descriptors),
                 cmocka_unit_test(test_limits),
+                cmocka_unit_test(test_limits_are_lowered),
                 cmocka_unit_test(test_relative_program),
                 cmocka_unit_test(test_script_without_shebang),
                 cmocka_unit_test(test_tty_needs_one),
