@@ -2,12 +2,13 @@
 
 /* Starting and stopping, in order.
  *
- * Stopping has six ends that are waited for, in a gate: the server has no request left (REQUESTS), there is no
- * WebSocket left (WEBSOCKETS) and no terminal (TERMINALS), the supervisor has no process left (SUPERVISOR), and nothing
- * is under way any more for background jobs (JOBS), which themselves go on, and webhooks (WEBHOOKS). On
- * SIGTERM terminals end, and the server drains while running executions go on for the grace period; whichever comes
- * first, the end of the last request, stream and terminal or the end of the grace, the supervisor is closed: it kills
- * what is left, which answers those who waited for it. Then the servers, then the loop. */
+ * Stopping has seven ends that are waited for, in a gate: the server has no request left (REQUESTS), there is no
+ * WebSocket left (WEBSOCKETS) and no terminal (TERMINALS), the supervisor has no process left (SUPERVISOR), nor have
+ * the pools of waiting ones (WARM), and nothing is under way any more for background jobs (JOBS), which themselves go
+ * on, and webhooks (WEBHOOKS). On SIGTERM terminals end, and the server drains while running executions go on for the
+ * grace period; whichever comes first, the end of the last request, stream and terminal or the end of the grace, the
+ * supervisor is closed: it kills what is left, which answers those who waited for it. Then the servers, then the
+ * loop. */
 
 #include "agent/app.h"
 
@@ -46,6 +47,7 @@
 #include "handlers/terminal/terminals.h"
 #include "proc/jobs.h"
 #include "proc/supervisor.h"
+#include "proc/warm.h"
 
 /* After the supervisor is closed every answer is known; clients that do not read theirs get this long. */
 #define LAST_ANSWERS_MS 2000
@@ -59,8 +61,9 @@ enum {
         GATE_SUPERVISOR = 1 << 3,
         GATE_JOBS = 1 << 4,
         GATE_WEBHOOKS = 1 << 5,
+        GATE_WARM = 1 << 6,
         GATE_PARTS = GATE_REQUESTS | GATE_WEBSOCKETS | GATE_TERMINALS,
-        GATE_BELOW = GATE_SUPERVISOR | GATE_JOBS | GATE_WEBHOOKS,
+        GATE_BELOW = GATE_SUPERVISOR | GATE_JOBS | GATE_WEBHOOKS | GATE_WARM,
 };
 
 /* The parts of the running agent that handlers have no business with. */
@@ -132,6 +135,11 @@ static void on_webhooks_closed(void *arg)
         gate_done(&((struct runner *)arg)->gate, GATE_WEBHOOKS);
 }
 
+static void on_warm_closed(void *arg)
+{
+        gate_done(&((struct runner *)arg)->gate, GATE_WARM);
+}
+
 /* Jobs go on, and the journal keeps the webhooks: both are the next agent's. */
 static void close_jobs(struct runner *run)
 {
@@ -149,6 +157,7 @@ static void close_supervisor(struct runner *run)
         uv_timer_stop(&run->stop_timer);
         close_jobs(run);
         supervisor_close(run->app.supervisor, on_supervisor_closed, run);
+        warm_close(STEAL(run->app.warm), on_warm_closed, run);
 }
 
 static void on_grace_over(uv_timer_t *timer)
@@ -220,6 +229,7 @@ static void reload(struct runner *run)
         struct ws_options websockets;
         struct supervisor_options supervisor;
         struct webhooks_options webhooks;
+        struct warm_options warm;
         struct jobs_options jobs;
 
         (void)systemd_notify_reloading();
@@ -237,6 +247,9 @@ static void reload(struct runner *run)
                 jobs = app_jobs_options(app->config, run->max_files);
                 webhooks = webhooks_options(app);
                 supervisor_set_limits(app->supervisor, &supervisor);
+                warm = app_warm_options(app->config, app->driver_dir);
+                if (app->warm)
+                        warm_set_options(app->warm, &warm);
                 jobs_set_options(app->jobs, &jobs);
                 if (webhooks_configure(app->webhooks, &webhooks, &err) < 0)
                         log_error("reload of the webhooks failed, their old options stay",
@@ -343,6 +356,7 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         struct server_options server = app_server_options(app->config);
         struct ws_options websockets = app_ws_options(app->config);
         struct supervisor_options supervisor = app_supervisor_options(app->config, run->max_files);
+        struct warm_options warm = app_warm_options(app->config, app->driver_dir);
         struct server_environment environment;
         int r;
 
@@ -368,6 +382,8 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
         r = start_jobs(run, err);
         if (r < 0)
                 return r;
+        app->warm = warm_new(&run->loop, app->supervisor,
+                             &warm); /* what a predecessor has left is gone */
 
         environment = (struct server_environment){
                 .loop = &run->loop,
@@ -422,6 +438,8 @@ static void give_up_start(struct runner *run)
         if (run->webhooks)
                 webhooks_close(run->webhooks, on_given_up, NULL);
         supervisor_close(run->app.supervisor, NULL, NULL);
+        if (run->app.warm)
+                warm_close(STEAL(run->app.warm), on_given_up, NULL);
         loop_run(&run->loop);
 }
 

@@ -19,6 +19,7 @@ struct route;
 struct server;
 struct supervisor;
 struct terminals;
+struct warm;
 struct webhooks;
 struct ws_server;
 
@@ -27,6 +28,7 @@ struct app {
         struct config *config;
         struct auth *auth;
         struct supervisor *supervisor;
+        struct warm *warm; /* NULL at the very end */
         struct server *server;
         struct ws_server *websockets;
         struct terminals *terminals;

@@ -72,6 +72,20 @@ struct supervisor_options app_supervisor_options(const struct config *c, uint64_
 }
 
 /* See the header. */
+struct warm_options app_warm_options(const struct config *c, const char *driver_dir)
+{
+        return (struct warm_options){
+                .is_enabled = c->warm,
+                .driver_dir = driver_dir,
+                .max_python = c->warm_python,
+                .max_javascript = c->warm_javascript,
+                .preload = c->warm_preload,
+                .at_boot = c->warm_at_boot,
+                .idle_ms = c->warm_idle_ms,
+        };
+}
+
+/* See the header. */
 struct jobs_options app_jobs_options(const struct config *c, uint64_t max_files)
 {
         return (struct jobs_options){

@@ -12,6 +12,7 @@
 #include "agent/ws/ws.h"
 #include "proc/jobs.h"
 #include "proc/supervisor.h"
+#include "proc/warm.h"
 
 struct config;
 struct error;
@@ -21,6 +22,7 @@ struct auth_options app_auth_options(const struct config *c);
 struct server_options app_server_options(const struct config *c);
 struct ws_options app_ws_options(const struct config *c);
 struct supervisor_options app_supervisor_options(const struct config *c, uint64_t max_files);
+struct warm_options app_warm_options(const struct config *c, const char *driver_dir);
 struct jobs_options app_jobs_options(const struct config *c, uint64_t max_files);
 struct webhooks_options app_webhooks_options(const struct config *c);
 

@@ -70,6 +70,13 @@ struct config {
         uint64_t max_tasks;      /* per execution; 0 = no limit */
         int cgroup;              /* enum cgroup_mode */
 
+        bool warm;                /* executions may start from processes that wait */
+        uint64_t warm_python;     /* that wait, at most, with modules preloaded and without */
+        uint64_t warm_javascript; /* likewise */
+        char *warm_preload;       /* names of modules with commas between them, or "none" */
+        bool warm_at_boot;        /* not when they are wanted first */
+        uint64_t warm_idle_ms;    /* 0: they wait forever */
+
         uint64_t max_queued_jobs;
         uint64_t job_log_size; /* bytes on the disk, of each of stdout and stderr of one job */
         uint64_t job_keep_ms;  /* how long a job that has ended is known */

@@ -166,6 +166,22 @@ const struct option_row option_table[] = {
         { "cgroup", OPTION_ENUM, AT(cgroup), "auto", .names = cgroup_names, .metavar = "MODE",
           .help = "Track executions by control groups where possible (auto), or never (off)." },
 
+        { "warm", OPTION_BOOL, AT(warm), "true", .flags = OPTION_RELOAD, .group = "Warm starts",
+          .help = "Start Python and JavaScript from interpreters that are up already and wait." },
+        { "warm-python", OPTION_UNSIGNED, AT(warm_python), "4", .max = 64, .flags = OPTION_RELOAD, .metavar = "N",
+          .help = "Processes of Python that wait, at most: so many bare ones, and as many with modules preloaded; 0 for none." },
+        { "warm-javascript", OPTION_UNSIGNED, AT(warm_javascript), "2", .max = 64, .flags = OPTION_RELOAD, .metavar = "N",
+          .help = "Processes of node that wait, at most; 0 for none." },
+        { "warm-preload", OPTION_STRING, AT(warm_preload), "numpy,pandas,matplotlib,PIL,plotly",
+          .flags = OPTION_RELOAD, .metavar = "MODULES",
+          .help = "Modules of Python, with commas between them, that are imported ahead for code that imports them; "
+                  "none for none. What is not installed is left out." },
+        { "warm-at-boot", OPTION_BOOL, AT(warm_at_boot), "false", .flags = OPTION_RELOAD,
+          .help = "Have processes wait from the agent's start on, and not from the first execution of their language on." },
+        { "warm-idle", OPTION_DURATION, AT(warm_idle_ms), "10m", .max = 8784 * HOUR, .flags = OPTION_RELOAD,
+          .metavar = "TIME",
+          .help = "When a language was not used for so long, its waiting processes end; 0: they never do." },
+
         { "max-queued-jobs", OPTION_UNSIGNED, AT(max_queued_jobs), "1024", .min = 1, .max = 65536,
           .flags = OPTION_RELOAD, .group = "Background jobs", .metavar = "N",
           .help = "Jobs that wait until fewer than max-processes run." },

@@ -20,6 +20,7 @@
 #include "handlers/terminal/terminals.h"
 #include "proc/jobs.h"
 #include "proc/supervisor.h"
+#include "proc/warm.h"
 
 static uint64_t resident_bytes(void)
 {
@@ -91,6 +92,8 @@ int metrics_snapshot_get(struct request *req)
                           "loop_lag_ms", (json_int_t)loop_lag_ms(app->loop),                     //
                           "loop_lag_max_ms", (json_int_t)loop_lag_max_ms(app->loop),             //
                           "tracking", supervisor_tracking(app->supervisor));
+        if (app->warm)
+                json_object_set_new(agent, "warm", warm_describe(app->warm));
         return request_reply_json(
                 req, 200,
                 json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}",              //

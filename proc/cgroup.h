@@ -70,6 +70,8 @@ int cgroup_leaf_take(struct cgroup_leaf *leaf, struct cgroup *c, const char *nam
                      const struct cgroup_limits *limits, struct error *err);
 /* Limits a leaf that is there already. */
 void cgroup_leaf_limit(struct cgroup_leaf *leaf, const struct cgroup_limits *limits);
+/* What was used in it until now does not count. */
+void cgroup_leaf_restart(struct cgroup_leaf *leaf);
 /* Lets go of the leaf, which is kept for others or removed; -EBUSY while something lives in it. No leaf is
  * success. */
 int cgroup_leaf_give_back(struct cgroup_leaf *leaf);

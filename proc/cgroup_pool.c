@@ -26,19 +26,26 @@ static bool has_limits(const struct cgroup_limits *limits)
         return limits->max_memory > 0 || limits->max_tasks > 0;
 }
 
+/* See the header. */
+void cgroup_leaf_restart(struct cgroup_leaf *leaf)
+{
+        struct cgroup_usage usage;
+
+        leaf->before = (struct cgroup_usage){ 0 };
+        cgroup_leaf_usage(leaf, &usage);
+        leaf->before = usage;
+}
+
 /* True when nothing of the last user is left in it. */
 static bool make_pristine(struct cgroup_leaf *leaf)
 {
-        struct cgroup_usage usage;
         struct stat st;
 
         if (fstat(leaf->fd, &st) < 0 || st.st_nlink != 2)
                 return false;
         if (cgroup_file_write(leaf->fd, "cgroup.freeze", "0") < 0)
                 return false;
-        leaf->before = (struct cgroup_usage){ 0 };
-        cgroup_leaf_usage(leaf, &usage);
-        leaf->before = usage;
+        cgroup_leaf_restart(leaf);
         return true;
 }
 

@@ -31,7 +31,8 @@
  *
  * FORK SERVER: python3 python/server.py [--preload=MODULE,MODULE…]
  * Descriptor 0 is its control socket (SOCK_SEQPACKET). It imports what is to be preloaded and can be, then says
- *     "ready" NUL, and paths, each with its NUL: directories in which a change means that it is out of date
+ *     "ready" NUL, and paths, each with its NUL: directories in which a change means that it is out of date. For one
+ *     that does not exist the agent looks at the nearest that does, for the missing name.
  * From then on each message from the agent is an execution id, with descriptors for the child: 0, 1, 2, 4, 5, and a
  * directory descriptor of its cgroup leaf if there is one. It makes a child OF THE AGENT (CLONE_PARENT) of itself, in
  * that leaf if it may, and answers, in order:

@@ -2,9 +2,8 @@
 #pragma once
 
 /* Shared by the files of agent-keeper: keeper.c (its life), keeper_start.c (what it makes, and the program),
- * keeper_io.c (output and input), keeper_rich.c (what it displays), keeper_tree.c (what the program started),
- * keeper_control.c (who talks to it) and
- * keeper_end.c (what is left in files). */
+ * keeper_io.c (output and input), keeper_rich.c (what the program displays), keeper_tree.c (what it started),
+ * keeper_control.c (who talks to it) and keeper_end.c (what is left in files). */
 
 #include <poll.h>
 #include <sys/resource.h>

@@ -15,8 +15,7 @@
  * FILES, in the job's directory (mode 0700, made by the agent):
  *     stdout.log, stderr.log  rings, see joblog.h; stderr.log stays empty for terminals and merged streams
  *     rich.log                what the program displayed: lines of JSON (driver_protocol.h), the first ones. Appears
- * with
- *                             the first of them; what is missing is its last line
+ *                             with the first of them; how many are missing is its last line
  *     control                 SOCK_SEQPACKET listener
  *     keeper                  lines "key=value": who keeps and leads (KEEPER_KEYS). Replaced as a whole
  *     status                  lines "key=value": the end (STATUS_KEYS). Appears, by rename, when it is final

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* What a job displays: lines, from the driver's pipe into a file. The first lines are kept, and whole ones only,
- * because
- * half of a line is worth nothing. So a line that does not fit, or for which the disk has no space, is taken back.
- * Their
- * number becomes a last line, as a driver itself would say it (driver_protocol.h). Whether they are outputs at all is
- * seen by those who read the file. */
+ * because half of a line is worth nothing. So a line that does not fit, or for which the disk has no space, is taken
+ * back. The number of these becomes a last line, as a driver itself would say it (driver_protocol.h). Whether they are
+ * outputs at all is seen by those who read the file. */
 
 #include <errno.h>
 #include <fcntl.h>

@@ -117,6 +117,8 @@ static void compute_end(struct process *p, struct process_result *r)
         r->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
         r->exit_code = r->signal ? 128 + r->signal : WEXITSTATUS(status);
         spawn_read_failure(p->status_fd, &r->failure);
+        if (r->failure.stage == SPAWN_LOST && p->kill_reason != END_NONE)
+                r->failure.stage = SPAWN_OK; /* it was us */
         if (r->failure.stage != SPAWN_OK) {
                 r->reason = END_SPAWN;
         } else if (!ended_by_itself(p)) {

@@ -20,6 +20,7 @@
 
 struct process;
 struct supervisor;
+struct warm_child;
 
 /* A program on a terminal has but the first. */
 enum process_channel { PROCESS_STDOUT, PROCESS_STDERR };
@@ -68,6 +69,9 @@ struct process_options {
         uint64_t grace_ms;
         int term_signal;   /* what a kill with grace begins with; 0: SIGTERM */
         bool merge_stderr; /* both streams into stdout, in order */
+        /* Not NULL: becomes this execution, instead of a new process; argv is not used. No terminal, no input_fd, no
+         * merge_stderr. When supervisor_start returns, warm_child_done is to be called. */
+        struct warm_child *warm;
 
         /* Called on the loop when the result is final, never from inside supervisor_start. After it the
          * process is the supervisor's again unless the callee took a reference. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* Shared by supervisor.c, supervisor_room.c (how many may run), supervisor_take_over.c (what a predecessor left),
- * process.c (the life of one execution), process_stream.c (its output), process_input.c (its input) and process_tree.c
- * (what it started), and by system_owners.c, which lists them all; nobody else looks inside. */
+/* Shared by supervisor.c, supervisor_room.c (how many may run), supervisor_wards.c (children that are no executions),
+ * supervisor_take_over.c (what a predecessor left), process.c (the life of one execution), process_stream.c (its
+ * output), process_input.c (its input) and process_tree.c (what it started), and by system_owners.c, which lists them
+ * all; nobody else looks inside. */
 
 #include <sys/resource.h>
 
@@ -126,6 +127,8 @@ struct supervisor {
         struct list pids[N_PID_BUCKETS];
         struct list spared[N_PID_BUCKETS];
         size_t n_spared;
+        struct list wards[N_PID_BUCKETS];
+        size_t n_wards;
         char *instance;      /* "NAME=value" for the environment of what we start; NULL: none */
         int runtime_lock_fd; /* says that we use the runtime directory; -1: none */
         uint64_t n_counted[N_COUNTS];
@@ -202,14 +205,22 @@ bool supervisor_has_room(const struct supervisor *s);
 /* After something has ended, or the limit was changed; @was_full: there was no room before. */
 void supervisor_room_changed(struct supervisor *s, bool was_full);
 
+/* supervisor_wards.c */
+void supervisor_wards_init(struct supervisor *s);
+void supervisor_wards_free(struct supervisor *s);
+/* @pid was reaped. False: it is neither spared nor guarded. */
+bool supervisor_ward_died(struct supervisor *s, pid_t pid, int status);
+/* Whether we have children that are nobody's leader, and not spared. If not, no tree outlives its leader: the first of
+ * those who do would be our child. */
+bool supervisor_has_orphans(struct supervisor *s);
+/* Puts down who is spared by the sweep of supervisor_close. */
+void supervisor_wards_spare_from_sweep(struct supervisor *s);
+
 /* supervisor.c */
 struct supervisor *supervisor_ref(struct supervisor *s);
 struct supervisor *supervisor_unref(struct supervisor *s);
 void supervisor_count_as(struct supervisor *s, struct process *p, enum count as);
 void supervisor_add(struct supervisor *s, struct process *p);
 void supervisor_forget(struct supervisor *s, struct process *p);
-/* Whether we have children that are nobody's leader, and not spared. If not, no tree outlives its leader: the first of
- * those who do would be our child. */
-bool supervisor_has_orphans(struct supervisor *s);
 /* Something died, or refused to: look at the remaining trees again, soon. */
 void supervisor_rescan(struct supervisor *s);

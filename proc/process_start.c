@@ -15,6 +15,7 @@
 #include "agent/base/fd.h"
 #include "agent/base/str.h"
 #include "proc/process_private.h"
+#include "proc/warm_private.h"
 
 #define LOG_MODULE "proc"
 #include "agent/base/log.h"
@@ -85,18 +86,14 @@ static void give_away(const struct supervisor *s, const struct ends *e)
                         log_debug("pipe not given away", "error=%s", strerror(errno));
 }
 
-/* What comes beside the output, and where it is collected. */
-static int open_rich(struct process *p, struct ends *e, struct error *err)
+/* Where what comes beside the output is collected. */
+static void collect_rich(struct process *p)
 {
         const struct supervisor_options *o = &p->supervisor->options;
-        int r = process_stream_open(&p->streams[STREAM_RICH], &e->fd[RICH_END]);
 
-        if (r < 0)
-                return error_set(err, r, "pipe for rich output");
         p->rich = rich_new(o->rich_max_size, o->rich_max_count, &p->supervisor->budget);
         if (o->max_discard)
                 p->max_rich_written = o->rich_max_size + o->max_discard;
-        return 0;
 }
 
 static int open_pipes(struct process *p, const struct process_options *o, struct ends *e,
@@ -114,9 +111,11 @@ static int open_pipes(struct process *p, const struct process_options *o, struct
         if (r < 0)
                 return error_set(err, r, "input pipe");
         if (o->has_rich)
-                r = open_rich(p, e, err);
+                r = process_stream_open(&p->streams[STREAM_RICH], &e->fd[RICH_END]);
         if (r < 0)
-                return r;
+                return error_set(err, r, "pipe for rich output");
+        if (o->has_rich)
+                collect_rich(p);
         give_away(p->supervisor, e);
         return 0;
 }
@@ -132,6 +131,35 @@ static int prepare(struct process *p, const struct process_options *o, struct en
         if (r < 0)
                 return r;
         return s->cgroup ? cgroup_leaf_take(&p->leaf, s->cgroup, p->id, &p->limits.leaf, err) : 0;
+}
+
+/* A process that waits for us has all of that already. What can fail comes first. */
+static int take_over(struct process *p, const struct process_options *o, struct error *err)
+{
+        struct warm_child *c = o->warm;
+        CLEANUP(mem_free) char *marker = xasprintf(TREE_MARKER "=%s", c->id);
+        char *const markers[] = { marker, p->supervisor->instance, NULL };
+        CLEANUP(mem_free) char **envp = tree_mark(o->envp, markers);
+        int r;
+
+        r = warm_child_send(c, o->cwd, o->has_input, envp, &p->limits, err);
+        if (r < 0)
+                return r;
+        memcpy(p->id, c->id, sizeof(p->id));
+        p->pid = c->ward.pid;
+        p->leaf = c->leaf;
+        c->leaf.fd = -1;
+        p->streams[0].fd = STEAL_FD(c->fds[END_STDOUT]);
+        p->streams[1].fd = STEAL_FD(c->fds[END_STDERR]);
+        if (o->has_input)
+                p->input.fd = STEAL_FD(c->fds[END_STDIN]);
+        if (o->has_rich) {
+                p->streams[STREAM_RICH].fd = STEAL_FD(c->fds[END_RICH]);
+                collect_rich(p);
+        }
+        p->status_fd = STEAL_FD(c->fds[END_JOB]); /* the same struct comes from there, or its end */
+        warm_child_started(c);
+        return 0;
 }
 
 static struct process *allocate(struct supervisor *s, const struct process_options *o)
@@ -196,10 +224,14 @@ int process_new(struct supervisor *s, const struct process_options *o, struct pr
         int r;
 
         p->started_us = clock_now_us();
-        r = prepare(p, o, &ends, err);
-        if (r >= 0)
-                r = start_program(p, o, &ends, err);
-        ends_done(&ends);
+        if (o->warm) {
+                r = take_over(p, o, err);
+        } else {
+                r = prepare(p, o, &ends, err);
+                if (r >= 0)
+                        r = start_program(p, o, &ends, err);
+                ends_done(&ends);
+        }
         if (r < 0) {
                 (void)cgroup_leaf_remove(&p->leaf);
                 process_free(p);

@@ -222,9 +222,13 @@ int spawn(const struct spawn_spec *spec, pid_t *ret_pid, int *ret_status, struct
 void spawn_read_failure(int status_fd, struct spawn_failure *ret)
 {
         struct spawn_failure failure;
+        ssize_t n = read(status_fd, &failure, sizeof(failure));
 
         *ret = (struct spawn_failure){ .stage = SPAWN_OK };
         /* Eight bytes are written at once, or none: the pipe is at its end when the program ran. */
-        if (read(status_fd, &failure, sizeof(failure)) == (ssize_t)sizeof(failure))
+        if (n == (ssize_t)sizeof(failure))
                 *ret = failure;
+        /* A socket is reset when its other end goes with something unread in it. */
+        else if (n < 0 && errno == ECONNRESET)
+                *ret = (struct spawn_failure){ .stage = SPAWN_LOST, .error = ECONNRESET };
 }

@@ -47,8 +47,16 @@ struct spawn_spec {
         uint64_t max_files;             /* soft RLIMIT_NOFILE; 0 = the agent's */
 };
 
-/* What kept the program from starting. */
-enum spawn_stage { SPAWN_OK, SPAWN_CWD, SPAWN_USER, SPAWN_LIMITS, SPAWN_TTY, SPAWN_EXEC };
+/* What kept the program from starting. SPAWN_LOST: the process that had waited for it died before it read its job. */
+enum spawn_stage {
+        SPAWN_OK,
+        SPAWN_CWD,
+        SPAWN_USER,
+        SPAWN_LIMITS,
+        SPAWN_TTY,
+        SPAWN_EXEC,
+        SPAWN_LOST
+};
 
 struct spawn_failure {
         int32_t stage; /* enum spawn_stage */

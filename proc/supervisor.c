@@ -36,12 +36,6 @@ enum {
         OWED_ROOM = 1 << 2,
 };
 
-/* A child that outlives us. */
-struct spared {
-        struct list link; /* supervisor->spared[…] */
-        pid_t pid;
-};
-
 /* Deaths come in crowds; one look for all of them. */
 #define RESCAN_MS 20
 
@@ -58,9 +52,7 @@ struct supervisor *supervisor_unref(struct supervisor *s)
         if (!s || --s->refs > 0)
                 return NULL;
 
-        for (size_t i = 0; i < N_PID_BUCKETS; i++)
-                list_for_each_safe(item, &s->spared[i])
-                        free(list_entry(item, struct spared, link));
+        supervisor_wards_free(s);
         (void)fd_close(s->runtime_lock_fd);
         free(s->instance);
         free(s->sweep_spared);
@@ -86,65 +78,6 @@ static struct process *find(struct supervisor *s, pid_t pid)
         return NULL;
 }
 
-static struct spared *find_spared(struct supervisor *s, pid_t pid)
-{
-        struct list *bucket = &s->spared[(unsigned)pid % N_PID_BUCKETS];
-
-        list_for_each(item, bucket) {
-                struct spared *sp = list_entry(item, struct spared, link);
-
-                if (sp->pid == pid)
-                        return sp;
-        }
-        return NULL;
-}
-
-/* See the header. */
-void supervisor_spare(struct supervisor *s, pid_t pid)
-{
-        struct spared *sp;
-
-        assert(pid > 1);
-        if (find_spared(s, pid))
-                return;
-        sp = xnew(struct spared);
-        sp->pid = pid;
-        list_append(&s->spared[(unsigned)pid % N_PID_BUCKETS], &sp->link);
-        s->n_spared++;
-}
-
-static void unspare(struct supervisor *s, struct spared *sp)
-{
-        list_remove(&sp->link);
-        free(sp);
-        s->n_spared--;
-}
-
-/* See process_private.h. The kernel lists the children of the thread group's first thread, which is the one that
- * inherits orphans. */
-bool supervisor_has_orphans(struct supervisor *s)
-{
-        char path[64];
-        CLEANUP(fd_close) int fd = -1;
-        char *text = s->list_buffer;
-        char *end;
-        ssize_t n;
-
-        (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-        n = fd < 0 ? -1 : read(fd, text, READ_SIZE - 1);
-        if (n < 0 || n == (ssize_t)READ_SIZE - 1)
-                return true; /* as far as we can tell */
-        text[n] = '\0';
-        for (; *text; text = end + strspn(end, " ")) {
-                long pid = strtol(text, &end, 10);
-
-                if (end == text || (!find(s, (pid_t)pid) && !find_spared(s, (pid_t)pid)))
-                        return true;
-        }
-        return false;
-}
-
 static void reap(struct supervisor *s)
 {
         bool had_orphans = false;
@@ -154,23 +87,25 @@ static void reap(struct supervisor *s)
 
         while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
                 struct process *p = find(s, pid);
-                struct spared *sp = p ? NULL : find_spared(s, pid);
 
                 if (p)
                         process_on_reaped(p, status, &usage);
-                else if (sp)
-                        unspare(s, sp);
-                else
+                else if (!supervisor_ward_died(s, pid, status))
                         had_orphans = true;
         }
         if (had_orphans && !s->cgroup)
                 supervisor_rescan(s);
 }
 
+static void advance_close(struct supervisor *s);
+
 static void on_sigchld(uv_signal_t *h, int signum)
 {
+        struct supervisor *s = container_of(h, struct supervisor, sigchld);
+
         (void)signum;
-        reap(container_of(h, struct supervisor, sigchld));
+        reap(s);
+        advance_close(s); /* it may have waited for somebody who is guarded */
 }
 
 static void on_rescan(uv_timer_t *t)
@@ -251,7 +186,7 @@ static void close_handles(struct supervisor *s)
 /* Closing, second half: when nothing lives any more. */
 static void advance_close(struct supervisor *s)
 {
-        if (!s->is_closing || s->is_sweeping || !list_is_empty(&s->processes) ||
+        if (!s->is_closing || s->is_sweeping || !list_is_empty(&s->processes) || s->n_wards > 0 ||
             uv_is_closing((uv_handle_t *)&s->sigchld))
                 return;
 
@@ -296,11 +231,7 @@ void supervisor_close(struct supervisor *s, void (*on_closed)(void *arg), void *
         s->arg = arg;
         list_for_each(item, &s->processes)
                 process_kill_now(list_entry(item, struct process, link), END_CANCELLED);
-        s->sweep_spared = xcalloc(s->n_spared + 1, sizeof(*s->sweep_spared));
-        for (size_t i = 0; i < N_PID_BUCKETS; i++)
-                list_for_each(item, &s->spared[i])
-                        s->sweep_spared[s->n_sweep_spared++] =
-                                list_entry(item, struct spared, link)->pid;
+        supervisor_wards_spare_from_sweep(s);
         /* Something may have escaped its tree, but not us: we are everybody's ancestor. */
         s->is_sweeping = job_run(s->loop, s, run_sweep, on_swept) == 0;
         advance_close(s);
@@ -346,8 +277,7 @@ int supervisor_new(struct loop *l, const struct supervisor_options *o, struct su
         list_init(&s->processes);
         for (size_t i = 0; i < N_PID_BUCKETS; i++)
                 list_init(&s->pids[i]);
-        for (size_t i = 0; i < N_PID_BUCKETS; i++)
-                list_init(&s->spared[i]);
+        supervisor_wards_init(s);
 
         r = uv_signal_init(&l->uv, &s->sigchld);
         if (r < 0) {

@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "agent/base/list.h"
 #include "agent/loop/loop.h"
 #include "proc/process.h"
 
@@ -60,6 +61,22 @@ void supervisor_take_over(struct supervisor *s, const char *state_dir);
  * execution, and supervisor_close leaves them alone. To be called in the turn of the loop in which it was started; it
  * ends by itself when the child has died. */
 void supervisor_spare(struct supervisor *s, pid_t pid);
+
+/* A child of ours that is no execution, or not yet: it counts nowhere and is not looked at as a part of anything.
+ * Embedded in an object of its owner's. supervisor_close waits until there is none any more; its owner has to end
+ * it. */
+struct supervisor_ward {
+        struct list link; /* supervisor->wards[…]; on no list: not guarded */
+        pid_t pid;
+        /* It has been reaped, with @status as of wait(2), and is not guarded any more. */
+        void (*on_death)(struct supervisor_ward *w, int status);
+};
+
+/* To be called in the turn of the loop in which the child was started. -ECHILD: @w->pid is no child of ours, or one
+ * that we know as something else. */
+int supervisor_guard(struct supervisor *s, struct supervisor_ward *w);
+/* Before the child becomes an execution. Harmless when it is not guarded. */
+void supervisor_release(struct supervisor *s, struct supervisor_ward *w);
 
 /* Room among max_processes for something that somebody else runs. False: there is none, or the end has begun. */
 bool supervisor_take_room(struct supervisor *s);

@@ -79,6 +79,9 @@
 #define LIMIT_READ_SLICE     (256 * KIB) /* bytes read from one pipe before others get their turn */
 #define LIMIT_INPUT_QUEUE    (4 * MIB)   /* input that a program has not read yet */
 
+/* Warm starts */
+#define LIMIT_WARM_WAITING 256 /* executions that wait for a process of one pool */
+
 /* The system's processes */
 #define LIMIT_SYSTEM_PROCESSES 8192      /* that are looked at */
 #define LIMIT_PROCESS_COMMAND  (1 * KIB) /* of a command line, in the list */

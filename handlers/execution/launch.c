@@ -87,6 +87,10 @@ void launch_explain(const struct launch *l, const struct spawn_failure *failure,
         else if (is_exec)
                 launch_fail(ret, PROBLEM_COMMAND_NOT_EXECUTABLE, field,
                             "%s: %.200s cannot be executed: %s", field + 1, l->program, why);
+        else if (failure->stage == SPAWN_LOST)
+                launch_fail(
+                        ret, PROBLEM_UNAVAILABLE, NULL,
+                        "the process that this was to run in was killed before it began; try again");
         else
                 launch_explain_setup(failure->error, ret);
 }

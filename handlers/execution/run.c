@@ -11,7 +11,9 @@
 #include "agent/base/alloc.h"
 #include "agent/config.h"
 #include "handlers/execution/arguments.h"
+#include "proc/cgroup.h"
 #include "proc/supervisor.h"
+#include "proc/warm.h"
 
 struct run {
         struct app *app;
@@ -19,8 +21,11 @@ struct run {
         void *arg;
         struct launch launch;
         uint64_t timeout_ms;
+        uint64_t grace_ms;
+        struct process_limits limits;
         struct process *process; /* borrowed, from its start to its end */
         bool is_cancelled;       /* before there was a process */
+        struct warm_request warm;
 };
 
 static void run_free(struct run *run)
@@ -76,6 +81,16 @@ static void on_input_drained(struct process *p, void *arg)
                 run->ops->on_input_drained(run->arg);
 }
 
+/* A process that had waited for this died without having read its job. Nothing has run, and nobody has been told. */
+static bool can_start_again(const struct run *run, const struct process_result *result)
+{
+        return result->reason == END_SPAWN && result->failure.stage == SPAWN_LOST &&
+               !run->is_cancelled && !run->ops->on_started && run->launch.envp &&
+               run->app->supervisor;
+}
+
+static void start_process(struct run *run, struct warm_child *child);
+
 static void on_end(struct process *p, void *arg)
 {
         const struct process_result *result = process_result(p);
@@ -83,6 +98,10 @@ static void on_end(struct process *p, void *arg)
         struct metrics *metrics = &run->app->metrics;
         struct launch_failure why;
 
+        if (can_start_again(run, result)) {
+                start_process(run, NULL);
+                return;
+        }
         metrics->executions_total++;
         if (result->reason != END_EXIT || result->exit_code != 0)
                 metrics->executions_failed++;
@@ -95,10 +114,10 @@ static void on_end(struct process *p, void *arg)
         run_free(run);
 }
 
-static void start_process(struct run *run)
+/* @child: a process that waits for this; NULL: there is none. */
+static int start(struct run *run, struct warm_child *child, struct error *err)
 {
         const struct launch *launch = &run->launch;
-        const struct execution_args *args = launch->spec.args;
         const struct process_options options = {
                 .argv = launch->argv,
                 .envp = launch->envp,
@@ -107,19 +126,32 @@ static void start_process(struct run *run)
                 .has_input = launch->has_input,
                 .has_rich = launch->has_rich,
                 .timeout_ms = run->timeout_ms,
-                .grace_ms = args->has_grace ? args->grace_ms : run->app->config->kill_grace_ms,
-                .limits = execution_limits(args),
+                .grace_ms = run->grace_ms,
+                .limits = run->limits,
                 .on_end = on_end,
                 .on_output = run->ops->on_output ? on_output : NULL,
                 .on_input_drained = on_input_drained,
                 .arg = run,
+                .warm = child,
         };
+
+        return supervisor_start(run->app->supervisor, &options, &run->process, err);
+}
+
+static void start_process(struct run *run, struct warm_child *child)
+{
+        const struct launch *launch = &run->launch;
         struct launch_failure why;
         struct error err = ERROR_INIT;
+        bool is_warm;
         int r;
 
-        r = supervisor_start(run->app->supervisor, &options, &run->process, &err);
-        launch_forget(&run->launch);
+        r = start(run, child, &err);
+        is_warm = child && warm_child_done(child);
+        if (child && !is_warm && r < 0)
+                r = start(run, NULL, &err);
+        if (!is_warm) /* or else it may be needed again */
+                launch_forget(&run->launch);
         if (r == 0) {
                 if (run->ops->on_started)
                         run->ops->on_started(run->arg, run->process);
@@ -137,19 +169,68 @@ static void start_process(struct run *run)
         fail(run, &why);
 }
 
+/* The end of the way there. */
+static void go_on(struct run *run, struct warm_child *child)
+{
+        struct launch *launch = &run->launch;
+
+        if (run->is_cancelled && !launch->has_failed) {
+                launch_fail(&launch->failure, PROBLEM_UNAVAILABLE, NULL,
+                            "cancelled before it was started");
+                launch->has_failed = true;
+        } else if (!run->app->supervisor && !launch->has_failed) {
+                launch_fail_closed(&launch->failure);
+                launch->has_failed = true;
+        }
+        if (!launch->has_failed) {
+                start_process(run, child);
+                return;
+        }
+        if (child)
+                (void)warm_child_done(child);
+        fail(run, &launch->failure);
+}
+
+static void on_warm(struct warm_request *q, struct warm_child *child)
+{
+        go_on(container_of(q, struct run, warm), child);
+}
+
+/* Or else it is done by a limit on data, and what a waiting process has loaded counts. */
+static bool limits_memory(const struct supervisor *s)
+{
+        return supervisor_cgroup(s) && cgroup_has_memory(supervisor_cgroup(s));
+}
+
+/* Looks for a process that waits for such an execution. */
+static void find_process(struct run *run)
+{
+        const struct launch *launch = &run->launch;
+        struct warm_child *child = NULL;
+
+        run->warm = (struct warm_request){
+                .language = launch->spec.language,
+                .code = launch->spec.code->data,
+                .code_size = launch->spec.code->size,
+                .script = launch->staging.script->file,
+                .cwd = launch->cwd,
+                .envp = launch->envp,
+                .has_staged_input = launch->staging.input_fd >= 0,
+                .has_limits = run->limits.max_memory > 0 && !limits_memory(run->app->supervisor),
+                .done = on_warm,
+        };
+        if (warm_take(run->app->warm, &run->warm, &child) != WARM_E_WAIT)
+                go_on(run, child);
+}
+
 static void on_ready(struct launch *launch)
 {
         struct run *run = container_of(launch, struct run, launch);
 
-        if (run->is_cancelled) {
-                launch_fail(&launch->failure, PROBLEM_UNAVAILABLE, NULL,
-                            "cancelled before it was started");
-                launch->has_failed = true;
-        }
-        if (launch->has_failed)
-                fail(run, &launch->failure);
+        if (!launch->has_failed && !run->is_cancelled && launch->spec.code && run->app->warm)
+                find_process(run);
         else
-                start_process(run);
+                go_on(run, NULL);
 }
 
 /* --- the start --- */
@@ -171,6 +252,8 @@ struct run *run_new(struct app *app, const struct run_spec *spec, const struct r
         run->arg = arg;
         run->launch = (struct launch){ .app = app, .spec = *spec, .done = on_ready };
         run->launch.staging.input_fd = -1;
+        run->limits = execution_limits(spec->args);
+        run->grace_ms = spec->args->has_grace ? spec->args->grace_ms : app->config->kill_grace_ms;
         run->timeout_ms = MIN(spec->args->timeout_ms, app->config->max_timeout_ms);
         return run;
 }
@@ -178,10 +261,9 @@ struct run *run_new(struct app *app, const struct run_spec *spec, const struct r
 /* See the header. */
 void run_cancel(struct run *run)
 {
+        run->is_cancelled = true;
         if (run->process)
                 process_kill(run->process, END_CANCELLED);
-        else
-                run->is_cancelled = true;
 }
 
 /* See the header. */

@@ -195,12 +195,25 @@ class Agent:
         wait_until(lambda: not self.children(), lambda: f"childless agent: {self.children()}", timeout)
 
     def children(self):
-        """The agent's children, zombies included."""
-        return procfs.children(self.pid)
+        """The agent's children, zombies included, but for processes that wait for work and their servers."""
+        found = procfs.children(self.pid)
+        waiting = self.waiting() if found else set()
+        # Who was there at the first look, and has since been waited for, is no child any more.
+        return [child for child in found if child[0] not in waiting and procfs.status(child[0])]
+
+    def waiting(self):
+        """Processes that wait for work, and their servers."""
+        try:
+            pools = self.gauges().get("warm", {}).values()
+        except (AssertionError, httpx.HTTPError, OSError):
+            return set()
+        return {pid for pool in pools for pid in [*pool["pids"], pool["server_pid"]] if pid}
 
     def survivors(self):
-        """Live processes that come from this agent, without itself."""
-        return [pid for pid in procfs.with_environment(MARK, self.mark) if pid != self.pid]
+        """Live processes that come from this agent, without itself, and while it lives without those that wait."""
+        found = [pid for pid in procfs.with_environment(MARK, self.mark) if pid != self.pid]
+        waiting = self.waiting() if found and not self.is_closed and self.is_alive() else set()
+        return [pid for pid in found if pid not in waiting and procfs.is_running(pid)]
 
     def log_tail(self, lines=30):
         return "\n".join(self.log().splitlines()[-lines:])

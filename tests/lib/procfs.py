@@ -30,6 +30,13 @@ def status_kib(pid, field):
     return int(status(pid)[field].split()[0])
 
 
+def cpu_ticks(pid):
+    """What it has used itself, of processors, in units of the system's clock."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def is_running(pid):
     """True while the process exists and is no zombie."""
     fields = status(pid)

@@ -38,6 +38,7 @@ BODY_TYPES = {
     "started_at": (str, NONE),
     "completed_at": str,
     "timestamp": str,
+    "rich_outputs": list,
 }
 
 STATE_TYPES = {
@@ -95,7 +96,8 @@ class Receiver:
 def body_of(record):
     """The result that was sent, complete and of the right types."""
     body = json.loads(record["body"])
-    assert body.keys() - {"limits_not_enforced"} == BODY_TYPES.keys()
+    # result: the value of the last expression, if it has one
+    assert body.keys() - {"limits_not_enforced", "result"} == BODY_TYPES.keys()
     for name, types in BODY_TYPES.items():
         assert isinstance(body[name], types), f"{name}: {body[name]!r}"
     for name in ("started_at", "completed_at", "timestamp"):

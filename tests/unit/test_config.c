@@ -66,6 +66,8 @@ static void test_defaults(void **state)
         assert_int_equal(c->max_output, 16 << 20);
         assert_int_equal(c->max_output_total, 256 << 20);
         assert_int_equal(c->max_discard, 1 << 30);
+        assert_int_equal(c->rich_max_size, 16 << 20);
+        assert_int_equal(c->rich_max_count, 100);
         assert_int_equal(c->output_keep, OUTPUT_KEEP_HEAD_TAIL);
         assert_int_equal(c->max_timeout_ms, 24 * 3600 * 1000);
         assert_int_equal(c->kill_grace_ms, 0);

@@ -58,6 +58,24 @@ static void test_fields_alone(void **state)
         document_free(d);
 }
 
+static void test_fields_that_are_text(void **state)
+{
+        static const char *const objects[] = { "{}", "{\"a\":[1,{}]}" };
+        static const char *const expected[] = { "{\"b\":\"x\"}", "{\"a\":[1,{}],\"b\":\"x\"}" };
+
+        (void)state;
+        for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
+                struct document *d = document_new_text(xstrdup(objects[i]), strlen(objects[i]));
+                CLEANUP(mem_free) char *text = NULL;
+
+                document_add_text(d, "b", DOCUMENT_UTF8, &(struct document_piece){ "x", 1 }, 1,
+                                  NULL, NULL);
+                text = read_document(d, 16);
+                assert_string_equal(text, expected[i]);
+                document_free(d);
+        }
+}
+
 /* Passed on as it is, however many pieces and however large. */
 static void test_json(void **state)
 {
@@ -284,6 +302,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_empty),
                 cmocka_unit_test(test_fields_alone),
+                cmocka_unit_test(test_fields_that_are_text),
                 cmocka_unit_test(test_json),
                 cmocka_unit_test(test_layout),
                 cmocka_unit_test(test_members),
