@@ -251,6 +251,7 @@ static void reload(struct runner *run)
                 if (app->warm)
                         warm_set_options(app->warm, &warm);
                 jobs_set_options(app->jobs, &jobs);
+                results_shrink(app->results, app->config->cache_max_size);
                 if (webhooks_configure(app->webhooks, &webhooks, &err) < 0)
                         log_error("reload of the webhooks failed, their old options stay",
                                   "error=%s", log_quote(err.message));

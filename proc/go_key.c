@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "agent/base/alloc.h"
+#include "agent/base/fd.h"
 #include "agent/base/str.h"
 #include "proc/environment.h"
 #include "proc/runtime.h"
@@ -30,6 +31,9 @@
 /* What the driver adds to PATH, and how it builds. */
 #define MORE_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/go/bin"
 #define BUILD     "1 -trimpath -ldflags=-s"
+
+/* Directories that are looked at: each costs the more the deeper it is, and the loop waits. */
+#define MAX_DEPTH 64
 
 /* See the header. */
 bool go_key_source(const char *code, size_t size, uint8_t ret[DIGEST_SIZE])
@@ -44,16 +48,31 @@ bool go_key_source(const char *code, size_t size, uint8_t ret[DIGEST_SIZE])
         return true;
 }
 
-/* Whether there is one of the files that make a directory part of something larger in @dir, or above it. */
+/* Where @dir is without symbolic links, as the toolchain will see it, in one look. */
+static bool find_directory(const char *dir, char *ret, size_t size)
+{
+        CLEANUP(fd_close) int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        char link[64];
+        ssize_t n;
+
+        (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        n = fd < 0 ? -1 : readlink(link, ret, size);
+        if (n <= 0 || (size_t)n == size || ret[0] != '/')
+                return false;
+        ret[n] = '\0';
+        return true;
+}
+
+/* Whether there is one of the files that make a directory part of something larger in @dir, or above it; or too many
+ * directories to look at. */
 static bool is_in_module(const char *dir)
 {
         char path[PATH_MAX], *end;
 
-        if (snprintf(path, sizeof(path) - sizeof("/go.work"), "%s", dir) >=
-            (int)(sizeof(path) - sizeof("/go.work")))
+        if (!find_directory(dir, path, sizeof(path) - sizeof("/go.work")))
                 return true;
         end = path + strlen(path);
-        for (;;) {
+        for (unsigned n = 0; n < MAX_DEPTH; n++) {
                 memcpy(end, "/go.mod", sizeof("/go.mod"));
                 if (access(path, F_OK) == 0)
                         return true;
@@ -65,6 +84,7 @@ static bool is_in_module(const char *dir)
                 *end = '\0';
                 end = strrchr(path, '/');
         }
+        return true;
 }
 
 static bool is_one_of(const char *value, const char *harmless)
@@ -108,26 +128,39 @@ static void add_variables(struct digest *d, char *const *envp)
         free(entries);
 }
 
-/* "/usr/local/go/VERSION" and "…/go.env" of "/usr/local/go/bin/go". */
-static void add_root(struct digest *d, const char *program)
+/* "/usr/local/go" of "/usr/local/go/bin/go", unless GOROOT says otherwise. NULL: nowhere. */
+static char *find_root(const char *program, char *const *envp)
 {
-        static const char *const names[] = { "VERSION", "go.env" };
+        const char *root = environment_get(envp, "GOROOT");
         char target[PATH_MAX];
 
+        if (root && *root)
+                return xstrdup(root);
         if (!realpath(program, target))
-                return;
+                return NULL;
         for (unsigned i = 0; i < 2; i++) {
                 char *slash = strrchr(target, '/');
 
                 if (!slash)
-                        return;
+                        return NULL;
                 *slash = '\0';
         }
-        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-                CLEANUP(mem_free) char *path = xasprintf("%s/%s", target, names[i]);
+        return xstrdup(target);
+}
 
-                digest_file(d, path);
-        }
+/* False: it is not known which toolchain that is. Programs that manage versions put a wrapper into PATH, which is the
+ * same for all of them. */
+static bool add_root(struct digest *d, const char *program, char *const *envp)
+{
+        CLEANUP(mem_free) char *root = find_root(program, envp);
+        CLEANUP(mem_free) char *version = root ? xasprintf("%s/VERSION", root) : NULL;
+        CLEANUP(mem_free) char *settings = root ? xasprintf("%s/go.env", root) : NULL;
+
+        if (!root || access(version, F_OK) < 0)
+                return false;
+        digest_file(d, version);
+        digest_file(d, settings);
+        return true;
 }
 
 /* What `go env -w` has written. */
@@ -171,7 +204,8 @@ bool go_key(const uint8_t source[DIGEST_SIZE], const char *cwd, char *const *env
         digest_text(&d, BUILD);
         digest_part(&d, source, DIGEST_SIZE);
         digest_file(&d, program);
-        add_root(&d, program);
+        if (!add_root(&d, program, envp))
+                return false;
         add_settings(&d, envp);
         add_variables(&d, envp);
         digest_end(&d, key);

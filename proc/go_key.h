@@ -15,8 +15,8 @@
 bool go_key_source(const char *code, size_t size, uint8_t ret[DIGEST_SIZE]);
 
 /* The name of what the source becomes when it is built in @cwd with @envp: of the source, the toolchain that is found
- * there, and the variables and files that tell it what to do. False: there is no toolchain, or it would build in a
- * module or workspace, whose packages may change. Looks at a few files. */
+ * there, and the variables and files that tell it what to do. False: there is no toolchain, or nobody knows which it
+ * is, or it would build in a module or workspace, whose packages may change. Looks at a few files. */
 bool go_key(const uint8_t source[DIGEST_SIZE], const char *cwd, char *const *envp,
             char ret[DIGEST_HEX_SIZE]);
 

@@ -98,6 +98,7 @@ struct job_options {
         const char *
                 id; /* a file name below ID_SIZE: the marker in the environment, and the name of the cgroup */
         char *const *argv;
+        const char *first; /* as in struct spawn_spec */
         char *const *envp; /* without the marker */
         const char *cwd;
         /* They can only lower the host's. */

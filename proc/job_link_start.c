@@ -105,6 +105,7 @@ static int start_keeper(struct job_link *l, const struct job_options *o, const i
         struct spawn_spec spec = {
                 .shim = h->keeper,
                 .argv = o->argv,
+                .first = o->first,
                 .envp = envp,
                 .cwd = o->cwd,
                 .fds = { fds[0], fds[1], fds[2] },

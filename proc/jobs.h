@@ -127,6 +127,7 @@ void job_read_program(struct job *job,
 
 struct job_launch {
         char *const *argv; /* as in struct job_options, and so are the others */
+        const char *first;
         char *const *envp;
         const char *cwd;
         int input_fd;

@@ -197,6 +197,7 @@ void job_launch(struct job *job, const struct job_launch *o)
                 .dir = job->dir,
                 .id = job->execution_id,
                 .argv = o->argv,
+                .first = o->first,
                 .envp = o->envp,
                 .cwd = o->cwd,
                 .input_fd = o->input_fd,

@@ -127,7 +127,8 @@ static void compute_end(const struct keeper *k, struct end *e)
         if (!ended_by_itself(k)) {
                 if (e->reason == KEEPER_TIMEOUT)
                         e->exit_code = exit_code_of_kill(e->reason);
-        } else if (e->signal == SIGKILL && leaf_number(k, "memory.events", "oom_kill") > 0) {
+        } else if (e->exit_code == 128 + SIGKILL &&
+                   leaf_number(k, "memory.events", "oom_kill") > 0) {
                 e->reason = KEEPER_OOM;
         } else if (process_limits_ended(k->cpu_seconds, status, cpu_of_leader(k))) {
                 e->reason = KEEPER_CPU_LIMIT;

@@ -44,20 +44,32 @@ static bool store(struct keeper *k, const char *data, size_t size)
         return size == 0;
 }
 
+static bool fits(const struct keeper *k, size_t size)
+{
+        uint64_t max = (uint64_t)k->config.rich_kib * KIB;
+
+        return size <= max - MIN(k->rich.size, max);
+}
+
+static void take_back(struct rich_log *r, uint64_t size)
+{
+        if (r->size == size)
+                return;
+        r->size = size;
+        (void)kernel(SYS_ftruncate, r->log_fd, size);
+}
+
 /* A piece of the line. */
 static void extend_line(struct keeper *k, const char *data, size_t size)
 {
         struct rich_log *r = &k->rich;
-        uint64_t max = (uint64_t)k->config.rich_kib * KIB;
 
         if (size == 0 || r->is_skipping)
                 return;
-        if (size <= max - MIN(r->size, max) && store(k, data, size))
+        if (fits(k, size) && store(k, data, size))
                 return;
         r->is_skipping = true;
-        r->size = r->line_start;
-        if (r->log_fd >= 0)
-                (void)kernel(SYS_ftruncate, r->log_fd, r->size);
+        take_back(r, r->line_start);
 }
 
 static void end_line(struct keeper *k)
@@ -71,10 +83,50 @@ static void end_line(struct keeper *k)
         r->line_start = r->size;
 }
 
-static void take(struct keeper *k, const char *data, size_t size)
+/* Lines of which nothing is worth a byte. Returns what is left. */
+static size_t remove_empty_lines(const struct rich_log *r, char *data, size_t size)
+{
+        bool is_start = !r->is_skipping && r->size == r->line_start;
+        size_t n = 0;
+
+        for (size_t i = 0; i < size; i++) {
+                bool is_end = data[i] == '\n';
+
+                if (!is_end || !is_start)
+                        data[n++] = data[i];
+                is_start = is_end;
+        }
+        return n;
+}
+
+/* All of it in one call of the kernel: line by line, the shortest of them would have us busy for so long that a
+ * deadline passes. */
+static bool take_at_once(struct keeper *k, const char *data, size_t size)
+{
+        struct rich_log *r = &k->rich;
+        uint64_t before = r->size;
+        size_t end = size;
+
+        if (r->is_skipping || !fits(k, size))
+                return false;
+        if (!store(k, data, size)) {
+                take_back(r, before);
+                return false;
+        }
+        while (end > 0 && data[end - 1] != '\n')
+                end--;
+        if (end > 0)
+                r->line_start = before + end;
+        return true;
+}
+
+static void take(struct keeper *k, char *data, size_t size)
 {
         size_t start = 0;
 
+        size = remove_empty_lines(&k->rich, data, size);
+        if (take_at_once(k, data, size))
+                return;
         for (size_t i = 0; i < size; i++) {
                 if (data[i] != '\n')
                         continue;

@@ -126,7 +126,8 @@ static void compute_end(struct process *p, struct process_result *r)
                 /* Who was told to go and went says more than we could. */
                 if (r->reason != END_CANCELLED)
                         r->exit_code = exit_code_of_end(r->reason);
-        } else if (r->signal == SIGKILL && p->usage.oom_kills > 0) {
+        } else if (r->exit_code == 128 + SIGKILL && p->usage.oom_kills > 0) {
+                /* the leader, or what a shell tells of its child */
                 r->reason = END_OOM;
         } else if (process_limits_ended(p->limits.own.cpu_seconds, status,
                                         usage_cpu_us(&p->rusage))) {

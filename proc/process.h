@@ -55,6 +55,7 @@ struct process_result {
 struct process_options {
         /* All are copied or used up before supervisor_start returns. */
         char *const *argv;
+        const char *first; /* as in struct spawn_spec */
         char *const *envp;
         const char *cwd;
         int input_fd;   /* the child's stdin; borrowed; -1: /dev/null */

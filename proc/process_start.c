@@ -43,6 +43,7 @@ static int start_program(struct process *p, const struct process_options *o, con
         struct spawn_spec spec = {
                 .shim = s->options.shim,
                 .argv = o->argv,
+                .first = o->first,
                 .envp = envp,
                 .cwd = o->cwd,
                 .fds = { e->fd[0] >= 0 ? e->fd[0] : o->input_fd, e->fd[1],

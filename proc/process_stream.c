@@ -143,7 +143,8 @@ static void on_readable(uv_poll_t *h, int status, int events)
 {
         struct process_stream *s = container_of(h, struct process_stream, poll);
         struct process *p = s->process;
-        ssize_t left = (ssize_t)LIMIT_READ_SLICE;
+        /* What is displayed is not just copied, but looked at: that takes a millisecond for a whole slice. */
+        ssize_t left = s->owed == OWED_RICH ? READ_SIZE : (ssize_t)LIMIT_READ_SLICE;
         ssize_t n;
 
         (void)status; /* an error shows when we read */

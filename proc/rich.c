@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "agent/base/alloc.h"
+#include "agent/base/limits.h"
 #include "agent/json/scan.h"
 
 #define LOG_MODULE "proc"
@@ -51,6 +52,7 @@ struct rich {
         enum line_state line_state;
 
         uint64_t total;
+        uint64_t n_lines; /* that were looked at */
         uint64_t n_dropped;
         uint64_t n_invalid;
 };
@@ -329,22 +331,37 @@ static void extend_line(struct rich *r, const char *data, size_t size)
         }
 }
 
+/* Without a look at them: a program that writes nothing but the shortest of lines would have us work for milliseconds,
+ * again and again. Any of them may have been an output. */
+static void drop_lines(struct rich *r, const char *data, size_t size)
+{
+        uint64_t n = 0;
+
+        for (size_t i = 0; i < size; i++)
+                n += data[i] == '\n';
+        r->n_dropped += n;
+        r->line_state = data[size - 1] == '\n' ? LINE_KEPT : LINE_DROPPED;
+}
+
 /* See the header. */
 void rich_append(struct rich *r, const char *data, size_t size)
 {
         r->total += size;
-        while (size > 0) {
+        while (size > 0 && r->n_lines < LIMIT_RICH_LINES) {
                 const char *end = memchr(data, '\n', size);
                 size_t n = end ? (size_t)(end - data) : size;
 
                 extend_line(r, data, n);
                 if (end) {
                         finish_line(r);
+                        r->n_lines++;
                         n++;
                 }
                 data += n;
                 size -= n;
         }
+        if (size > 0)
+                drop_lines(r, data, size);
 }
 
 /* See the header. */
@@ -396,7 +413,9 @@ static bool find_last(const struct rich *r, int kind, bool is_string, struct doc
                 const struct output_line *o = &r->outputs[i - 1];
                 const char *data = o->text.data + o->data.start;
 
-                if (o->kind != kind || (is_string && *data != '"'))
+                /* One that is too large is told of without its data. */
+                if (o->kind != kind ||
+                    (is_string && (*data != '"' || o->data.size <= strlen("\"\""))))
                         continue;
                 *ret = (struct document_piece){ data, o->data.size };
                 return true;

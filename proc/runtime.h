@@ -23,6 +23,7 @@ struct script {
         char *file;       /* the source */
         char *dir;        /* its own directory */
         char **argv;      /* for process_options */
+        char *kept;       /* the same for its member first, or NULL */
         char **extra_env; /* for environment_build */
         bool is_keepable; /* what is built of it may be kept: see script_find_program */
         uint8_t source[DIGEST_SIZE];
@@ -41,8 +42,8 @@ bool runtime_is_available(enum language l, const char *path, const char **ret_mi
 int script_new(enum language l, const char *code, size_t size, const char *root, const char *name,
                const char *driver_dir, const struct credentials *user, const char *cwd,
                bool may_be_rich, struct script **ret, struct error *err);
-/* If what is built of it is the same each time, and was kept by its driver, that is what will be started; else the
- * driver is told where to keep it. @cwd and @envp are what it will be started with. */
+/* If what is built of it is the same each time, the driver is told where to keep it; and if it was kept, that is what
+ * will be started first. @cwd and @envp are what it will be started with. */
 void script_find_program(struct script *s, const struct credentials *user, const char *cwd,
                          char *const *envp);
 /* Removes the directory too, with all that is in it. */

@@ -146,7 +146,7 @@ void script_find_program(struct script *s, const struct credentials *user, const
         if (!path)
                 return;
         if (go_is_kept(path, user->uid))
-                s->argv = strv_free(s->argv);
+                s->kept = xstrdup(path);
         s->argv = strv_append(s->argv, STEAL(path));
 }
 
@@ -155,6 +155,7 @@ struct script *script_forget(struct script *s)
 {
         free(s->file);
         free(s->dir);
+        free(s->kept);
         strv_free(s->argv);
         strv_free(s->extra_env);
         free(s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* agent-shim [--cwd DIR] [--groups N,N…] [--gid N] [--uid N] [--files N] [--data N] [--cpu N] [--nproc N] [--keep N]
- *            [--tty] -- PROGRAM [ARG…]
+ *            [--first FILE] [--tty] -- PROGRAM [ARG…]
  *
  * The last few steps of a new process before it becomes PROGRAM: those that the agent's own process must not
  * do, because between its clone and exec it runs in the agent's memory. A tiny program of its own, without even
@@ -46,6 +46,7 @@ struct options {
         const char *cpu;
         const char *nproc;
         const char *keep;
+        const char *first;
         bool tty;
         char **argv;
 };
@@ -104,6 +105,8 @@ static const char **find_option(struct options *o, const char *name)
                 return &o->nproc;
         if (text_equal(name, "--keep"))
                 return &o->keep;
+        if (text_equal(name, "--first"))
+                return &o->first;
         return NULL;
 }
 
@@ -193,9 +196,7 @@ static void set_limits(const struct options *o)
         }
         if (o->data) {
                 n = parse(SPAWN_LIMITS, o->data, NULL);
-                r = set_limit(RLIMIT_DATA, &n, &n);
-                if (r < 0)
-                        fail(SPAWN_LIMITS, r);
+                lower_limit(RLIMIT_DATA, n, n);
         }
         if (o->cpu) {
                 n = parse(SPAWN_LIMITS, o->cpu, NULL);
@@ -314,6 +315,14 @@ static long run(char **argv, char **envp)
         }
 }
 
+/* What can do without arguments what PROGRAM would do at length, if it is (still) there and can be executed. */
+static void try_first(const char *file, char **envp)
+{
+        char *argv[] = { (char *)file, NULL };
+
+        sys(SYS_execve, file, argv, envp);
+}
+
 /* Called by _start with what the kernel left on the stack: argc, argv, NULL, envp, NULL. */
 __attribute__((noreturn, used)) void shim_start(long *stack);
 
@@ -341,5 +350,7 @@ void shim_start(long *stack)
                 if (r < 0)
                         fail(SPAWN_CWD, r);
         }
+        if (o.first)
+                try_first(o.first, envp);
         fail(SPAWN_EXEC, run(o.argv, envp));
 }

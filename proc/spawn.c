@@ -127,6 +127,8 @@ static char **shim_options(const struct spawn_spec *spec)
         v = add_number(v, "--nproc", spec->limits.max_tasks);
         if (spec->n_extra)
                 v = add_number(v, "--keep", SPAWN_FIRST_EXTRA + spec->n_extra - 1);
+        if (spec->first)
+                v = add_option(v, "--first", xstrdup(spec->first));
         if (spec->set_tty)
                 v = strv_append(v, xstrdup("--tty"));
         return strv_append(v, xstrdup("--"));

@@ -35,6 +35,8 @@ DEFINE_CLEANUP(struct credentials *, credentials_free)
 struct spawn_spec {
         const char *shim;  /* path of agent-shim */
         char *const *argv; /* argv[0] is looked up in the child's PATH unless it has a slash */
+        const char *
+                first; /* to be executed instead, without arguments, if that is possible; or NULL */
         char *const *envp;
         const char *cwd;
         int fds[3];                     /* the child's stdin, stdout, stderr; -1: /dev/null */

@@ -23,6 +23,7 @@
 struct supervisor;
 struct warm;
 struct warm_child;
+struct warm_pool;
 
 struct warm_options {
         bool is_enabled;
@@ -64,12 +65,14 @@ struct warm_request {
         char *const *envp; /* all of it */
         bool has_staged_input;
         bool has_terminal;
-        bool has_limits; /* that only a new process can be given */
+        bool has_limits;          /* that only a new process can be given */
+        bool has_resource_limits; /* others, that a waiting one is given if we have the right to do that */
 
         /* Used if the answer of warm_take is WARM_E_WAIT: called once, from the loop; with NULL for a cold start. */
         void (*done)(struct warm_request *q, struct warm_child *child);
 
         /* private */
+        struct warm_pool *pool;
         struct list link;
         uint64_t waits_until_ms;
 };
@@ -91,6 +94,10 @@ int warm_take(struct warm *w, struct warm_request *q, struct warm_child **ret);
 /* After supervisor_start has returned, whatever it was. True: it is an execution now. False: it was not used, and waits
  * again if it can. */
 bool warm_child_done(struct warm_child *child);
+
+/* The process that @q was given died without having read its job (SPAWN_LOST). So it was not used, and is a reason to
+ * distrust the others. */
+void warm_request_lost(struct warm *w, struct warm_request *q);
 
 /* For GET /metrics/snapshot: { pool: { ready, server_pid, hits, misses: { reason: n } … } … }; a new reference. */
 json_t *warm_describe(const struct warm *w);

@@ -7,16 +7,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/fd.h"
+#include "agent/base/limits.h"
 #include "agent/base/str.h"
 #include "agent/loop/job.h"
 #include "proc/cgroup_file.h"
@@ -29,6 +32,7 @@
 
 /* One that dies so soon is no accident. */
 #define TOO_SOON_MS 1000
+#define BIRTHS_MS   1000
 /* How often a leaf is looked at in which somebody is dying. */
 #define MAX_LEAF_TRIES 100
 
@@ -117,14 +121,14 @@ static void on_death(struct supervisor_ward *ward, int status)
 {
         struct warm_child *c = container_of(ward, struct warm_child, ward);
         struct warm_pool *pool = c->pool;
-        bool is_unexpected = c->state != CHILD_ENDING;
+        bool is_unexpected = c->state != CHILD_ENDING || c->was_lost;
         bool is_soon = is_unexpected && clock_now_ms() < c->since_ms + TOO_SOON_MS;
 
         if (is_unexpected)
                 log_debug("a waiting process died", "pool=%s pid=%d status=%d",
                           warm_pool_names[pool->kind], (int)ward->pid, status);
         c->has_process = false;
-        if (is_unexpected)
+        if (c->state != CHILD_ENDING)
                 warm_child_end(c);
         else
                 settle(c);
@@ -209,6 +213,18 @@ static void give_away(const struct supervisor *s, const int ends[N_ENDS])
 }
 
 /* See the header. */
+uint64_t warm_child_due(struct warm_pool *pool)
+{
+        uint64_t now = clock_now_ms(), end = pool->births_since_ms + BIRTHS_MS;
+
+        if (now >= end) {
+                pool->births_since_ms = now;
+                pool->n_births = 0;
+        }
+        return pool->n_births < LIMIT_WARM_BIRTHS ? 0 : end - now;
+}
+
+/* See the header. */
 int warm_child_new(struct warm_pool *pool, struct warm_child **ret, int ret_ends[N_ENDS],
                    struct error *err)
 {
@@ -224,6 +240,7 @@ int warm_child_new(struct warm_pool *pool, struct warm_child **ret, int ret_ends
         id_new(c->id, "exec_");
         list_append(&pool->children[CHILD_ASKED], &c->link);
         pool->n_children[CHILD_ASKED]++;
+        pool->n_births++;
         pool->warm->n_live++;
 
         r = open_ends(c, ret_ends);
@@ -302,16 +319,23 @@ int warm_child_spawn(struct warm_pool *pool, struct error *err)
 struct place_job {
         struct warm_child *child; /* not for the worker */
         int leaf_fd;
+        int pid_fd;
         pid_t pid;
         int result;
 };
 
-/* Writing waits for all processors to have passed through the scheduler: some 20 ms. */
+/* Writing waits for all processors to have passed through the scheduler: some 20 ms. And the workers may have been busy
+ * for long, so that the process has died and its number is a stranger's, who would be killed with the leaf. */
 static void run_place(void *arg)
 {
         struct place_job *job = arg;
+        struct pollfd death = { .fd = job->pid_fd, .events = POLLIN };
         char text[16];
 
+        if (poll(&death, 1, 0) != 0) {
+                job->result = -ESRCH;
+                return;
+        }
         (void)snprintf(text, sizeof(text), "%d", (int)job->pid);
         job->result = cgroup_file_write(job->leaf_fd, "cgroup.procs", text);
 }
@@ -323,6 +347,7 @@ static void on_placed(void *arg)
         struct warm_pool *pool = c->pool;
 
         (void)fd_close(job->leaf_fd);
+        (void)fd_close(job->pid_fd);
         c->is_with_worker = false;
         if (c->state == CHILD_ENDING) {
                 settle(c);
@@ -343,8 +368,11 @@ void warm_child_place(struct warm_child *c)
         job->child = c;
         job->pid = c->ward.pid;
         job->leaf_fd = fcntl(c->leaf.fd, F_DUPFD_CLOEXEC, 0);
+        /* It is not reaped yet. Where it cannot be had, -1 is what poll takes for somebody alive. */
+        job->pid_fd = (int)syscall(SYS_pidfd_open, job->pid, 0);
         if (job->leaf_fd < 0 || job_run(c->pool->warm->loop, job, run_place, on_placed) < 0) {
                 (void)fd_close(job->leaf_fd);
+                (void)fd_close(job->pid_fd);
                 free(job);
                 warm_child_end(c);
                 return;
@@ -358,7 +386,9 @@ void warm_child_place(struct warm_child *c)
 /* What was asked for beyond the configuration, which it was born with. What it has used up until now is nobody's. */
 static int set_limits(struct warm_child *c, const struct process_limits_plan *limits)
 {
-        int r = process_limits_apply(c->ward.pid, &limits->own);
+        const struct process_limits more = { .cpu_seconds = limits->own.cpu_seconds,
+                                             .max_tasks = limits->own.max_tasks };
+        int r = process_limits_apply(c->ward.pid, &more);
 
         if (r < 0 || c->leaf.fd < 0)
                 return r;
@@ -380,6 +410,9 @@ int warm_child_send(struct warm_child *c, const char *cwd, bool has_input, char 
                 return error_set(err, r, "the job of a waiting process");
         r = set_limits(c, limits);
         if (r < 0) {
+                /* Root without CAP_SYS_RESOURCE, as in many containers. No other process is sacrificed for that. */
+                if (r == -EPERM)
+                        c->pool->warm->may_not_limit = true;
                 c->fds[END_JOB] = fd_close(c->fds[END_JOB]); /* it may have some */
                 return error_set(err, r, "limit a waiting process");
         }
@@ -410,6 +443,7 @@ bool warm_child_done(struct warm_child *c)
         c->request = NULL;
         if (is_started) {
                 pool->hits++;
+                pool->n_births -= pool->n_births > 0;
                 warm_child_end(c); /* the record */
         } else if (c->has_process && warm_child_is_alive(c)) {
                 warm_child_move(c, CHILD_READY);

@@ -32,13 +32,14 @@
 #define BACKOFF_MS  100
 #define BACKOFF_MAX 10000
 
-#define MAX_FAILURES    5
-#define FAILURES_MS     60000
-#define MAX_EARLY       2
-#define MAX_ASKED       16
-#define NODE_PAUSE_MS   25  /* nothing was taken for so long … */
-#define NODE_SPACING_MS 120 /* … or nothing was started */
-#define MAX_ASLEEP_US   1000000
+#define MAX_FAILURES      5
+#define FAILURES_MS       60000
+#define MAX_EARLY         2
+#define MAX_ASKED         16
+#define SERVER_SPACING_MS 100 /* whatever the reason to start another one */
+#define NODE_PAUSE_MS     25  /* nothing was taken for so long … */
+#define NODE_SPACING_MS   120 /* … or nothing was started */
+#define MAX_ASLEEP_US     1000000
 
 static uint64_t or_default(uint64_t option, uint64_t value)
 {
@@ -91,48 +92,14 @@ static void answer_late(struct warm_pool *pool, uint64_t now)
         }
 }
 
-/* See the header. */
-struct warm_child *warm_pool_pop(struct warm_pool *pool)
-{
-        struct list *ready = &pool->children[CHILD_READY];
-
-        while (!list_is_empty(ready)) {
-                struct warm_child *c = list_entry(ready->next, struct warm_child, link);
-
-                if (warm_child_is_alive(c)) {
-                        warm_child_move(c, CHILD_TAKEN);
-                        return c;
-                }
-                warm_child_end(c); /* what it died of we are told later */
-        }
-        return NULL;
-}
-
-/* See the header. */
-void warm_pool_deliver(struct warm_pool *pool)
-{
-        while (!list_is_empty(&pool->waiting) && pool->n_children[CHILD_READY] > 0) {
-                struct warm_request *q = list_entry(pool->waiting.next, struct warm_request, link);
-                struct warm_child *c;
-
-                if (!warm_pool_is_fresh(pool)) /* which has answered them all */
-                        return;
-                c = warm_pool_pop(pool);
-                if (!c)
-                        break;
-                c->request = q;
-                list_remove(&q->link);
-                pool->n_waiting--;
-                q->done(q, c);
-        }
-        warm_pool_kick(pool, 0);
-}
-
 /* --- ends --- */
 
-static void end_children(struct warm_pool *pool)
+static void end_children(struct warm_pool *pool, enum child_state first)
 {
-        for (int state = CHILD_ASKED; state <= CHILD_READY; state++)
+        /* What they die of is known, or of no interest any more: one failure is not counted twice. */
+        list_for_each(item, &pool->children[CHILD_ENDING])
+                list_entry(item, struct warm_child, link)->was_lost = false;
+        for (int state = (int)first; state <= CHILD_READY; state++)
                 list_for_each_safe(item, &pool->children[state])
                         warm_child_end(list_entry(item, struct warm_child, link));
 }
@@ -140,7 +107,7 @@ static void end_children(struct warm_pool *pool)
 /* See the header. */
 void warm_pool_end(struct warm_pool *pool, enum warm_miss why)
 {
-        end_children(pool);
+        end_children(pool, CHILD_ASKED);
         warm_server_end(pool);
         answer_all_cold(pool, why);
 }
@@ -231,9 +198,12 @@ bool warm_pool_is_fresh(struct warm_pool *pool)
         }
         slept = asleep_us() - pool->asleep_us;
         if (slept > MAX_ASLEEP_US || slept < -MAX_ASLEEP_US) {
-                /* The server may live: nothing of what it forks is decided before the fork. */
+                /* The server may live: nothing of what it forks is decided before the fork. It answers in
+                 * order, so those that are asked for already stay until then. */
                 pool->asleep_us += slept;
-                end_children(pool);
+                list_for_each(item, &pool->children[CHILD_ASKED])
+                        list_entry(item, struct warm_child, link)->is_outdated = true;
+                end_children(pool, CHILD_PLACING);
                 warm_pool_kick(pool, 0);
         }
         return true;
@@ -291,6 +261,17 @@ static int look_around(struct warm_pool *pool)
         return 0;
 }
 
+static void server_not_started(struct warm_pool *pool, const struct error *err)
+{
+        if (err->code == -ENOENT)
+                warm_pool_give_up(pool, err->message);
+        else if (err->code == -EAGAIN || err->code == -ENOMEM || err->code == -EMFILE ||
+                 err->code == -ENFILE)
+                warm_pool_pause(pool); /* it is not the pool's fault, and will pass */
+        else
+                warm_pool_failed(pool, err->message);
+}
+
 static void start_server(struct warm_pool *pool)
 {
         struct error err = ERROR_INIT;
@@ -299,16 +280,21 @@ static void start_server(struct warm_pool *pool)
         if (look_around(pool) < 0)
                 warm_pool_give_up(pool, "there is no such interpreter");
         else if (warm_server_start(pool, &err) < 0)
-                err.code == -ENOENT ? warm_pool_give_up(pool, err.message)
-                                    : warm_pool_failed(pool, err.message);
+                server_not_started(pool, &err);
 }
 
 static void ask(struct warm_pool *pool)
 {
         struct error err = ERROR_INIT;
+        uint64_t due;
 
         while (pool->server && pool->n_children[CHILD_ASKED] < MAX_ASKED &&
                n_waiting_children(pool) < pool->target + pool->n_waiting) {
+                due = warm_child_due(pool);
+                if (due > 0) {
+                        warm_pool_kick(pool, due);
+                        return;
+                }
                 if (warm_server_ask(pool->server, &err) == 0)
                         continue;
                 log_debug("no process was asked for", "error=%s", log_quote(err.message));
@@ -335,7 +321,10 @@ static void keep_server(struct warm_pool *pool, uint64_t now)
         struct warm_server *s = pool->server;
         uint64_t wedged_ms = or_default(options(pool)->wedged_ms, WEDGED_MS);
 
-        if (!s) {
+        if (!s && now < pool->last_birth_ms + SERVER_SPACING_MS) {
+                warm_pool_kick(pool, pool->last_birth_ms + SERVER_SPACING_MS - now);
+        } else if (!s) {
+                pool->last_birth_ms = now;
                 start_server(pool);
                 warm_pool_kick(pool, or_default(options(pool)->ready_ms, READY_MS));
         } else if (!s->is_ready) {

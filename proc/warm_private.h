@@ -44,6 +44,8 @@ struct warm_child {
         uint64_t since_ms;                  /* asked for, or born */
         bool has_process;                   /* that has to be reaped */
         bool is_with_worker;                /* must stay where it is */
+        bool is_outdated;                   /* asked for, and not wanted any more when it comes */
+        bool was_lost;                      /* ended because it did not wait any more */
         const struct warm_request *request; /* of who took it; borrowed */
         bool is_started;                    /* it is an execution: only the record is left */
 };
@@ -104,8 +106,10 @@ struct warm_pool {
         uint64_t last_used_ms;
         uint64_t last_birth_ms;
         uint64_t not_before_ms; /* nothing is started */
-        unsigned n_early;       /* times in a row that something changed while a server started */
-        unsigned n_failures;    /* in the minute that began at … */
+        unsigned n_births;      /* that nobody has used, in the second that began at … */
+        uint64_t births_since_ms;
+        unsigned n_early;    /* times in a row that something changed while a server started */
+        unsigned n_failures; /* in the minute that began at … */
         uint64_t failing_since_ms;
         int64_t asleep_us; /* how long the machine had been suspended when the oldest child was born */
 
@@ -128,7 +132,8 @@ struct warm {
         struct warm_pool pools[N_POOLS];
         char **preload; /* top-level names */
         struct list leaves;
-        unsigned n_live; /* objects and handles that must be gone before we are */
+        bool may_not_limit; /* the processes of the user who they run as: this has been tried */
+        unsigned n_live;    /* objects and handles that must be gone before we are */
         bool is_closing;
         void (*on_closed)(void *arg);
         void *arg;
@@ -181,6 +186,9 @@ bool warm_watch_has_changed(struct warm_watch *w);
 int warm_child_new(struct warm_pool *pool, struct warm_child **ret, int ret_ends[N_ENDS],
                    struct error *err);
 void warm_child_move(struct warm_child *c, enum child_state to);
+/* Whether there may be one more: of processes that nobody uses only so many are born in a second, whatever goes wrong.
+ * 0, or the milliseconds until there may. */
+uint64_t warm_child_due(struct warm_pool *pool);
 /* It has a process: guards it. -ECHILD: there is no such. */
 int warm_child_born(struct warm_child *c, pid_t pid);
 /* It is born, but not in its leaf. It will be ready later, or end. */
@@ -206,6 +214,12 @@ void warm_server_end(struct warm_pool *pool);
 /* Asks for one more child. -EAGAIN: not now. */
 int warm_server_ask(struct warm_server *s, struct error *err);
 
+/* warm_take.c */
+/* A child has become ready: those who wait may have it. */
+void warm_pool_deliver(struct warm_pool *pool);
+/* The first that is alive, taken; or NULL. */
+struct warm_child *warm_pool_pop(struct warm_pool *pool);
+
 /* warm_pool.c */
 void warm_pool_init(struct warm_pool *pool, struct warm *w, enum pool_kind kind);
 /* Sees to it after @ms, or earlier. */
@@ -224,7 +238,3 @@ void warm_pool_give_up(struct warm_pool *pool, const char *why);
 bool warm_pool_is_fresh(struct warm_pool *pool);
 /* The server's first words. */
 void warm_pool_on_ready(struct warm_pool *pool, const char *paths, size_t size);
-/* A child has become ready: those who wait may have it. */
-void warm_pool_deliver(struct warm_pool *pool);
-/* The first that is alive, taken; or NULL. */
-struct warm_child *warm_pool_pop(struct warm_pool *pool);

@@ -120,6 +120,9 @@ static void on_child(struct warm_pool *pool, const char *pid_text, const char *p
         if (warm_child_born(c, (pid_t)pid) < 0) {
                 warm_child_end(c); /* it died before we knew it, or never was */
                 warm_pool_failed(pool, "its processes die at once");
+        } else if (c->is_outdated) {
+                warm_child_end(c);
+                warm_pool_kick(pool, 0);
         } else if (c->leaf.fd >= 0 && !str_equal(placed, "1")) {
                 warm_child_place(c);
         } else {

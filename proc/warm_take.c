@@ -24,7 +24,7 @@ static enum warm_miss obstacle(const struct warm_pool *pool, const struct warm_r
                 return WARM_MISS_TERMINAL;
         if (q->has_staged_input)
                 return WARM_MISS_INPUT;
-        if (q->has_limits)
+        if (q->has_limits || (q->has_resource_limits && pool->warm->may_not_limit))
                 return WARM_MISS_LIMITS;
         if (warm_job_size(q->cwd, q->script, q->envp) > DRIVER_JOB_MAX)
                 return WARM_MISS_SIZE;
@@ -36,6 +36,44 @@ static enum warm_miss obstacle(const struct warm_pool *pool, const struct warm_r
             strcmp(found.path, pool->program.path) != 0)
                 return WARM_MISS_ENVIRONMENT;
         return N_WARM_MISSES;
+}
+
+/* See the header. */
+struct warm_child *warm_pool_pop(struct warm_pool *pool)
+{
+        struct list *ready = &pool->children[CHILD_READY];
+
+        while (!list_is_empty(ready)) {
+                struct warm_child *c = list_entry(ready->next, struct warm_child, link);
+
+                if (warm_child_is_alive(c)) {
+                        warm_child_move(c, CHILD_TAKEN);
+                        return c;
+                }
+                c->was_lost = true;
+                warm_child_end(c); /* what it died of we are told later */
+        }
+        return NULL;
+}
+
+/* See the header. */
+void warm_pool_deliver(struct warm_pool *pool)
+{
+        while (!list_is_empty(&pool->waiting) && pool->n_children[CHILD_READY] > 0) {
+                struct warm_request *q = list_entry(pool->waiting.next, struct warm_request, link);
+                struct warm_child *c;
+
+                if (!warm_pool_is_fresh(pool)) /* which has answered them all */
+                        return;
+                c = warm_pool_pop(pool);
+                if (!c)
+                        break;
+                c->request = q;
+                list_remove(&q->link);
+                pool->n_waiting--;
+                q->done(q, c);
+        }
+        warm_pool_kick(pool, 0);
 }
 
 static bool can_wait(const struct warm_pool *pool)
@@ -72,6 +110,7 @@ static int take_from(struct warm_pool *pool, struct warm_request *q, struct warm
         enum warm_miss why = obstacle(pool, q);
         struct warm_child *c;
 
+        q->pool = pool;
         if (why != N_WARM_MISSES)
                 return miss(pool, why);
         warm_pool_use(pool);
@@ -109,4 +148,16 @@ int warm_take(struct warm *w, struct warm_request *q, struct warm_child **ret)
         if (r == WARM_E_COLD && bare->n_children[CHILD_READY] > 0)
                 r = take_from(bare, q, ret);
         return r;
+}
+
+/* See the header. */
+void warm_request_lost(struct warm *w, struct warm_request *q)
+{
+        struct warm_pool *pool = q->pool;
+
+        if (!pool || w->is_closing)
+                return;
+        pool->hits -= pool->hits > 0;
+        pool->misses[WARM_MISS_FAILED]++;
+        warm_pool_failed(pool, "a waiting process died before it had read its job");
 }

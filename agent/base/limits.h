@@ -77,10 +77,12 @@
 #define LIMIT_ARGV_BYTES     (1536 * KIB) /* argv and envp together; the kernel's default is 2 MiB */
 #define LIMIT_STAGING_INLINE (64 * KIB)   /* larger code and input are written off the loop */
 #define LIMIT_READ_SLICE     (256 * KIB) /* bytes read from one pipe before others get their turn */
+#define LIMIT_RICH_LINES     16384       /* of what one execution displays, that are looked at */
 #define LIMIT_INPUT_QUEUE    (4 * MIB)   /* input that a program has not read yet */
 
 /* Warm starts */
 #define LIMIT_WARM_WAITING 256 /* executions that wait for a process of one pool */
+#define LIMIT_WARM_BIRTHS  256 /* of processes of one pool that are not used, in a second */
 
 /* The system's processes */
 #define LIMIT_SYSTEM_PROCESSES 8192      /* that are looked at */

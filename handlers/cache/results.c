@@ -104,16 +104,66 @@ static void drop(struct results *r, struct entry *e)
         free(e);
 }
 
+/* Texts that nobody else has; a worker may free them. */
+static void free_texts(void *arg)
+{
+        struct list *garbage = arg;
+
+        while (!list_is_empty(garbage)) {
+                struct entry *e = list_entry(garbage->next, struct entry, use);
+
+                list_remove(&e->use);
+                results_text_unref(e->text);
+                free(e);
+        }
+        free(garbage);
+}
+
+static void on_freed(void *arg)
+{
+        (void)arg;
+}
+
+static struct list *garbage_new(void)
+{
+        struct list *garbage = xnew(struct list);
+
+        list_init(garbage);
+        return garbage;
+}
+
+/* Out of the table, for garbage_free. A text that is being sent has a reference, which is not for a worker. */
+static void throw_away(struct results *r, struct entry *e, struct list *garbage)
+{
+        if (e->text->refs > 1) {
+                drop(r, e);
+                return;
+        }
+        take(r, e);
+        list_append(garbage, &e->use);
+}
+
+/* Many megabytes take their time, so a worker frees them. */
+static void garbage_free(struct results *r, struct list *garbage)
+{
+        if (list_is_empty(garbage))
+                free(garbage);
+        else if (job_run(r->loop, garbage, free_texts, on_freed) < 0)
+                free_texts(garbage);
+}
+
 static void sweep(struct results *r)
 {
+        struct list *garbage = garbage_new();
         uint64_t now_ms = clock_now_ms();
 
         list_for_each_safe(i, &r->use) {
                 struct entry *e = list_entry(i, struct entry, use);
 
                 if (now_ms - e->stored_ms >= e->ttl_ms)
-                        drop(r, e);
+                        throw_away(r, e, garbage);
         }
+        garbage_free(r, garbage);
 }
 
 static void on_sweep(void *arg)
@@ -189,11 +239,21 @@ bool results_fits(size_t size, uint64_t max_size)
 
 static void make_room(struct results *r, size_t size, uint64_t max_size)
 {
+        struct list *garbage = garbage_new();
+
         while (r->totals.n_entries > 0 &&
                (r->totals.size + size > max_size || r->totals.n_entries >= LIMIT_CACHE_ENTRIES)) {
-                drop(r, list_entry(r->use.next, struct entry, use));
+                throw_away(r, list_entry(r->use.next, struct entry, use), garbage);
                 r->totals.evicted++;
         }
+        garbage_free(r, garbage);
+}
+
+/* See the header. */
+void results_shrink(struct results *r, uint64_t max_size)
+{
+        if (r->totals.size > max_size)
+                make_room(r, 0, max_size);
 }
 
 /* See the header. */
@@ -274,46 +334,16 @@ void results_total(struct results *r, struct results_totals *ret)
         *ret = r->totals;
 }
 
-/* Texts that nobody else has; a worker may free them. */
-static void free_texts(void *arg)
-{
-        struct list *garbage = arg;
-
-        while (!list_is_empty(garbage)) {
-                struct entry *e = list_entry(garbage->next, struct entry, use);
-
-                list_remove(&e->use);
-                results_text_unref(e->text);
-                free(e);
-        }
-        free(garbage);
-}
-
-static void on_freed(void *arg)
-{
-        (void)arg;
-}
-
 /* See the header. */
 void results_clear(struct results *r, uint64_t *ret_n, uint64_t *ret_size)
 {
-        struct list *garbage = xnew(struct list);
+        struct list *garbage = garbage_new();
 
         sweep(r);
         *ret_n = r->totals.n_entries;
         *ret_size = r->totals.size;
         end_runs(r);
-        list_init(garbage);
-        while (!list_is_empty(&r->use)) {
-                struct entry *e = list_entry(r->use.next, struct entry, use);
-
-                if (e->text->refs > 1) {
-                        drop(r, e);
-                        continue;
-                }
-                take(r, e);
-                list_append(garbage, &e->use);
-        }
-        if (job_run(r->loop, garbage, free_texts, on_freed) < 0)
-                free_texts(garbage);
+        while (!list_is_empty(&r->use))
+                throw_away(r, list_entry(r->use.next, struct entry, use), garbage);
+        garbage_free(r, garbage);
 }

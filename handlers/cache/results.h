@@ -53,6 +53,9 @@ bool results_put(struct results *r, const uint8_t key[RESULTS_KEY], char *text, 
 /* No result may take more than an eighth of all. */
 bool results_fits(size_t size, uint64_t max_size);
 
+/* So that there are at most @max_size bytes from now on, after that option has changed. */
+void results_shrink(struct results *r, uint64_t max_size);
+
 /* The run that will have this result, or NULL. */
 struct results_run *results_find_run(const struct results *r, const uint8_t key[RESULTS_KEY]);
 void results_begin(struct results *r, struct results_run *run);

@@ -180,6 +180,7 @@ static void on_staged(struct staging *staging)
         l->has_failed = !prepare(l);
         if (!l->has_failed) {
                 l->argv = staging->script ? staging->script->argv : l->spec.argv;
+                l->first = staging->script ? staging->script->kept : NULL;
                 l->program = xstrdup(l->argv[0]);
                 l->has_input = l->spec.has_input && !l->spec.args->input.data;
                 l->has_rich = staging->script && staging->script->has_rich;
@@ -227,6 +228,7 @@ void launch_forget(struct launch *l)
         l->envp = strv_free(l->envp);
         l->spec.argv = mem_free(l->spec.argv);
         l->argv = NULL;
+        l->first = NULL;
         l->staging.input_fd = fd_close(l->staging.input_fd);
 }
 

@@ -52,6 +52,7 @@ struct launch {
         bool has_failed;
         struct launch_failure failure;
         char *const *argv; /* borrowed */
+        const char *first; /* borrowed: as in struct process_options */
         char **envp;       /* owned, as the next two; launch_forget frees it */
         char *cwd;
         struct staging staging; /* its input_fd is stdin; -1: there is none */

@@ -11,9 +11,9 @@
 #include "handlers/execution/result_key.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +39,8 @@
 #include "proc/runtime.h"
 #include "proc/supervisor.h"
 
-#define BLOCK (64 * KIB)
+#define BLOCK       (64 * KIB)
+#define MAX_PYTHONS 16 /* versions in one directory */
 
 static_assert(RESULTS_KEY == DIGEST_SIZE, "keys are digests");
 
@@ -151,22 +152,30 @@ static void add_request(struct digest *d, const struct result_key *k)
 
 /* --- the interpreter --- */
 
-/* A package that is installed, upgraded or removed changes the directory that it is in. */
+/* A package that is installed, upgraded or removed changes the directory that it is in. @prefix may be what a request
+ * says (HOME): so it is a name, no pattern, and nobody has us look at more than a few. */
 static void add_packages(struct digest *d, const char *prefix)
 {
-        static const char *const patterns[] = { "lib/python3*/site-packages",
-                                                "lib/python3*/dist-packages" };
+        static const char *const names[] = { "site-packages", "dist-packages" };
+        CLEANUP(mem_free) char *lib = xasprintf("%s/lib", prefix);
+        DIR *dir = opendir(lib);
+        unsigned left = MAX_PYTHONS;
+        struct dirent *e;
 
-        for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
-                CLEANUP(mem_free) char *pattern = xasprintf("%s/%s", prefix, patterns[i]);
-                glob_t found;
-
-                if (glob(pattern, 0, NULL, &found) != 0)
+        if (!dir)
+                return;
+        while (left > 0 && (e = readdir(dir))) {
+                if (!str_has_prefix(e->d_name, "python3"))
                         continue;
-                for (size_t n = 0; n < found.gl_pathc; n++)
-                        digest_file(d, found.gl_pathv[n]);
-                globfree(&found);
+                left--;
+                for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+                        CLEANUP(mem_free)
+                        char *path = xasprintf("%s/%s/%s", lib, e->d_name, names[i]);
+
+                        digest_file(d, path);
+                }
         }
+        (void)closedir(dir);
 }
 
 /* "/usr" of "/usr/bin/python3"; "" of others. */
@@ -199,11 +208,14 @@ static void add_python(struct digest *d, const struct result_key *k, const char 
                 add_packages(d, own);
 }
 
+/* As the user, who has said where to look. */
 static void add_runtime(struct digest *d, const struct result_key *k)
 {
+        CLEANUP(files_scope_leave) struct files_scope scope = { NULL };
         char program[PATH_MAX];
 
-        if (!runtime_find(k->spec->language, environment_get(k->envp, "PATH"), program))
+        if (files_scope_enter(&scope, &k->app->roots->user) < 0 ||
+            !runtime_find(k->spec->language, environment_get(k->envp, "PATH"), program))
                 return;
         digest_file(d, program);
         if (k->spec->language == LANGUAGE_PYTHON)

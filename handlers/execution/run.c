@@ -98,6 +98,8 @@ static void on_end(struct process *p, void *arg)
         struct metrics *metrics = &run->app->metrics;
         struct launch_failure why;
 
+        if (result->reason == END_SPAWN && result->failure.stage == SPAWN_LOST && run->app->warm)
+                warm_request_lost(run->app->warm, &run->warm);
         if (can_start_again(run, result)) {
                 start_process(run, NULL);
                 return;
@@ -120,6 +122,7 @@ static int start(struct run *run, struct warm_child *child, struct error *err)
         const struct launch *launch = &run->launch;
         const struct process_options options = {
                 .argv = launch->argv,
+                .first = launch->first,
                 .envp = launch->envp,
                 .cwd = launch->cwd,
                 .input_fd = launch->staging.input_fd,
@@ -207,7 +210,9 @@ static void find_process(struct run *run)
 {
         const struct launch *launch = &run->launch;
         struct warm_child *child = NULL;
+        struct process_limits_plan limits;
 
+        supervisor_plan_limits(run->app->supervisor, &run->limits, &limits);
         run->warm = (struct warm_request){
                 .language = launch->spec.language,
                 .code = launch->spec.code->data,
@@ -217,6 +222,7 @@ static void find_process(struct run *run)
                 .envp = launch->envp,
                 .has_staged_input = launch->staging.input_fd >= 0,
                 .has_limits = run->limits.max_memory > 0 && !limits_memory(run->app->supervisor),
+                .has_resource_limits = limits.own.cpu_seconds > 0 || limits.own.max_tasks > 0,
                 .done = on_warm,
         };
         if (warm_take(run->app->warm, &run->warm, &child) != WARM_E_WAIT)

@@ -188,6 +188,7 @@ static void launch(struct start *s)
         const struct job_args *job_args = program_job(&s->program);
         const struct job_launch o = {
                 .argv = s->launch.argv,
+                .first = s->launch.first,
                 .envp = s->launch.envp,
                 .cwd = s->launch.cwd,
                 .input_fd = s->launch.staging.input_fd,

@@ -111,7 +111,7 @@ def jupyter_rows(b, agent, programs):
     """The same line in a kernel that is there already."""
     count = b.few(30)
     request, expect = prepared(agent, "/execute", {"code": PYTHON_CODE, "language": "python"})
-    with Kernel(programs, count, PYTHON_CODE) as kernel:
+    with Kernel(programs, count, GAP_MS, PYTHON_CODE) as kernel:
         ours, plain, quick = in_turn(
             b.rounds,
             lambda: b.tools.load(agent, request, count, expect=expect, gap_ms=GAP_MS),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts a Jupyter kernel and measures how long it takes to run a line of code.
 
-    jupyter_kernel.py COUNT CODE
+    jupyter_kernel.py COUNT GAP_MS CODE
 
 Each line on standard input asks for one measurement: "plain" or "quickack". The answer is a line of JSON. A kernel
 that is asked by its own client spends some 40 ms of each execution waiting for a delayed ACK (Nagle's algorithm
@@ -54,12 +54,13 @@ def execute(client, code, sockets):
     return "".join(output)
 
 
-def measure(client, count, code, quickack):
-    """Percentiles of @count executions, in microseconds."""
+def measure(client, count, gap_s, code, quickack):
+    """Percentiles of @count executions with time between them, in microseconds."""
     sockets = tcp_sockets() if quickack else []
     expected = execute(client, code, sockets)
     times = []
     for _ in range(count):
+        time.sleep(gap_s)
         begin = time.perf_counter()
         if execute(client, code, sockets) != expected:
             raise SystemExit("the kernel's output differs")
@@ -71,11 +72,11 @@ def measure(client, count, code, quickack):
 
 
 def main():
-    count, code = int(sys.argv[1]), sys.argv[2]
+    count, gap_s, code = int(sys.argv[1]), int(sys.argv[2]) / 1000, sys.argv[3]
     manager, client = start_new_kernel(startup_timeout=LIMIT_S)
     try:
         for line in sys.stdin:
-            print(json.dumps(measure(client, count, code, line.strip() == "quickack")), flush=True)
+            print(json.dumps(measure(client, count, gap_s, code, line.strip() == "quickack")), flush=True)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)

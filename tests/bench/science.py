@@ -34,9 +34,9 @@ def install(directory):
 class Kernel:
     """A Jupyter kernel that has been started, and its client: jupyter_kernel.py."""
 
-    def __init__(self, programs, count, code):
+    def __init__(self, programs, count, gap_ms, code):
         self.argv = [str(programs / "python"), str(Path(__file__).parent / "jupyter_kernel.py"),
-                     str(count), code]
+                     str(count), str(gap_ms), code]
         self.process = None
 
     def __enter__(self):

@@ -3,6 +3,7 @@
 
 import base64
 import os
+import signal
 import time
 import uuid
 
@@ -11,6 +12,7 @@ import pytest
 from lib import tokens
 from lib.cache import Counted, clear, stats, without_marks
 from lib.expect import expect_error, expect_json, expect_result
+from lib.sdk import async_sandbox, control_plane, fresh_token_cache  # noqa: F401 (fixtures)
 from lib.waiting import wait_until
 
 @pytest.mark.smoke
@@ -123,6 +125,18 @@ def test_a_package_that_is_installed_counts(agent):
     code.result(False, **fields)
 
 
+def test_a_home_is_no_pattern(agent):
+    """What a request says is the name of one directory: else its packages might be sought everywhere."""
+    home = agent.workspace / uuid.uuid4().hex
+    packages = home / ".local" / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    fields = {"code": "print(1)", "language": "python", "env": {"HOME": f"{str(home)[:-1]}?"}}
+    code = Counted(agent)
+    code.result(False, **fields)
+    os.utime(packages, (1, 1))
+    code.result(True, **fields)
+
+
 def test_bytes(agent):
     """What is kept is what was written, whatever it is."""
     data = bytes(range(256)) * 300
@@ -217,6 +231,20 @@ def test_least_recently_used_goes_first(new_agent):
     assert numbers["count"] == 8 and numbers["cache"]["evicted"] == 2
 
 
+def test_less_room_after_a_reload(new_agent, tmp_path):
+    file = tmp_path / "agent.conf"
+    file.write_text("cache-max-size = 1M\n")
+    agent = new_agent(config=file)
+    for n in range(3):
+        Counted(agent, f"head -c 40000 /dev/zero | tr '\\0' {n}").result(False)
+    assert stats(agent)["count"] == 3
+    file.write_text("cache-max-size = 100K\n")
+    agent.signal(signal.SIGHUP)
+    wait_until(lambda: "reloaded" in agent.log(), "reload")
+    numbers = stats(agent)
+    assert (numbers["count"], numbers["cache"]["evicted"]) == (2, 1) and numbers["size"] <= 100 << 10
+
+
 def test_one_takes_an_eighth_at_most(new_agent):
     agent = new_agent(cache_max_size="64K")
     code = Counted(agent, "head -c 9000 /dev/zero | tr '\\0' x")
@@ -296,6 +324,13 @@ def test_the_python_client(agent):
         assert sandbox.cache.stats()["count"] == 0
     finally:
         sandbox._agent_client.close()
+
+
+async def test_the_asynchronous_python_client(agent, async_sandbox):  # noqa: F811
+    Counted(agent).result(False)
+    assert (await async_sandbox.cache.stats())["cache"]["max_size"] > 0
+    await async_sandbox.cache.clear()
+    assert stats(agent)["count"] == 0
 
 
 def displaying(agent, n):

@@ -45,7 +45,7 @@ def agent(request):
     agent = Agent(environment={"PATH": PATH}, warm="false" if request.param == "cold" else "true", warm_python=1)
     if request.param == "warm":
         expect_result(agent.execute("import pandas"))
-        wait_ready(agent, "python-scientific", timeout=60)
+        expect_result(agent.execute("pass"))
     agent.is_warm = request.param == "warm"
     yield agent
     agent.close()
@@ -58,7 +58,8 @@ def execute(agent, code, **fields):
         response = agent.execute(code, **fields)
         assert response.status_code == 200, response.text
         return response.json()
-    wait_ready(agent, "python-scientific", timeout=60)
+    for pool in ("python", "python-scientific"):
+        wait_ready(agent, pool, timeout=60)
     result, miss = run(agent, code, **fields)
     assert miss is None
     return result
@@ -138,3 +139,28 @@ def test_the_single_fields(agent):
     assert base64.b64decode(result["png"]).startswith(b"\x89PNG")
     assert isinstance(result["dataframe"], dict) and isinstance(result["html"], str)
     assert result["rich_outputs"][0]["metadata"]["path"].endswith("/plot.svg")
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        ("6 * 7", "42"),
+        ("x = 1\n5", "5"),
+        ("x = 1; 5", "5"),
+        ("print(1); 5", "5"),
+        ("x = 1\ny = 2; 'a'", "'a'"),
+        ("x = 1; 5;", "5"),
+        ("'hello'", "'hello'"),
+        ("'doc'\n'value'", "'value'"),
+        ("'doc'\nx = 1", None),
+        ("x = 1", None),
+        ("None", None),
+        ("print('a; b')", None),
+    ],
+)
+def test_the_last_value(agent, code, result):
+    assert execute(agent, code).get("result") == result
+
+
+def test_a_docstring_stays_one(agent):
+    assert execute(agent, "'doc'\nprint(__doc__)")["stdout"] == "doc\n"

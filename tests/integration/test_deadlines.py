@@ -54,6 +54,7 @@ for n in range(200):
     if os.fork() == 0:
         os.setsid()
         time.sleep(1000)
+        os._exit(0)  # or each goes on to fork: survivors of an interrupted test would be 20,000 then
 time.sleep(1000)
 """
 

@@ -45,6 +45,8 @@ class Toolchain:
         self.calls = self.directory / "calls"
         self.cache = self.directory / "cache"
         self.cache.mkdir()
+        self.version = self.directory / "VERSION"
+        self.version.write_text("go1.0\n")
         self.environment = {"PATH": f"{self.bin}:{base_path()}", "XDG_CACHE_HOME": str(self.cache)}
         self.write("go", TOOLCHAIN.format(calls=self.calls))
 
@@ -59,6 +61,17 @@ class Toolchain:
 
     def result(self, program="echo done", exit_code=0, reason="exit", **fields):
         return expect_result(self.run(program, **fields), exit_code, reason)
+
+    def job(self, program="echo done"):
+        """The same in the background, when it has ended."""
+        document = {"code": f"package main\n//sh {program}\n", "language": "go", "env": self.environment}
+        job = expect_json(self.agent.http.post("/execute/background", json=document))["process_id"]
+
+        def read():
+            return self.agent.http.get(f"/execute/processes/{job}").json()
+
+        wait_until(lambda: read()["status"] not in ("queued", "running"), "end of the job")
+        return read()
 
     def builds(self):
         return self.calls.read_text().split().count("run") if self.calls.exists() else 0
@@ -110,6 +123,17 @@ def test_what_makes_another_program(toolchain):
     toolchain.write("go", TOOLCHAIN.format(calls=toolchain.calls) + "\n# another version\n")
     toolchain.result()
     assert toolchain.builds() == 7
+    toolchain.version.write_text("go1.0.1\n")
+    toolchain.result()
+    assert toolchain.builds() == 8
+
+
+def test_what_is_behind_a_wrapper_is_not_known(toolchain):
+    """A go that is not beside the rest of its toolchain leads to any version."""
+    toolchain.version.unlink()
+    for n in 1, 2:
+        toolchain.result()
+        assert toolchain.builds() == n
 
 
 @pytest.mark.parametrize("name", ["go.mod", "go.work"])
@@ -126,6 +150,18 @@ def test_in_a_module_it_is_built(toolchain, name):
             assert toolchain.builds() == before + 1
     toolchain.result()
     assert toolchain.builds() == 5
+
+
+def test_a_link_into_a_module(toolchain):
+    """The toolchain sees where the directory really is."""
+    below = toolchain.directory / "module" / "below"
+    below.mkdir(parents=True)
+    (below.parent / "go.mod").touch()
+    link = toolchain.directory / "link"
+    link.symlink_to(below)
+    toolchain.result()
+    toolchain.result(workdir=str(link))
+    assert toolchain.builds() == 2
 
 
 @pytest.mark.parametrize(
@@ -201,6 +237,26 @@ def test_what_was_damaged_is_built_again(toolchain, damage):
     assert toolchain.builds() == (3 if damage is replace_by_directory else 2)
 
 
+def spoil(path, text):
+    """So that nobody sees it before it is to be executed: as if it had gone in the meantime."""
+    stamp = path.stat().st_mtime_ns
+    path.write_text(text)
+    os.utime(path, ns=(stamp, stamp))
+
+
+@pytest.mark.parametrize("text", ["#!/no/such/program\n", "\x7fELF garbage"], ids=["gone", "garbage"])
+def test_what_cannot_be_executed_is_built_again(toolchain, text):
+    toolchain.result()
+    spoil(toolchain.kept()[0], text)
+    assert toolchain.result()["stdout"] == "done\n"
+    assert toolchain.builds() == 2
+    spoil(toolchain.kept()[0], text)
+    assert toolchain.job()["stdout"] == "done\n"
+    assert toolchain.builds() == 3
+    assert toolchain.result()["stdout"] == "done\n"
+    assert toolchain.builds() == 3
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_what_belongs_to_others_is_not_started(toolchain):
     toolchain.result()
@@ -267,12 +323,9 @@ def test_the_size_is_bounded(toolchain):
     assert toolchain.builds() == 7
 
 
-def test_in_the_background(toolchain, agent):
+def test_in_the_background(toolchain):
     toolchain.result()
-    document = {"code": "package main\n//sh echo done\n", "language": "go", "env": toolchain.environment}
-    job = expect_json(agent.http.post("/execute/background", json=document))["process_id"]
-    wait_until(lambda: agent.http.get(f"/execute/processes/{job}").json()["status"] != "running", "end of the job")
-    assert agent.http.get(f"/execute/processes/{job}").json()["stdout"] == "done\n"
+    assert toolchain.job()["stdout"] == "done\n"
     assert toolchain.builds() == 1
 
 

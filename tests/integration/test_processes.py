@@ -42,6 +42,10 @@ def end_all(agent):
     agent.wait_until_idle()
 
 
+# Names of a child before it is the program.
+UNBORN = {"vm-agent", "agent-shim"}
+
+
 @contextlib.contextmanager
 def running(agent, command, **fields):
     """The leader's row of a command that runs meanwhile, and dies with its client."""
@@ -57,7 +61,8 @@ def running(agent, command, **fields):
     try:
 
         def leader():
-            rows = listing(agent, ours=True)["processes"]
+            # What is still on its way to become the program has another user, and no command of its own.
+            rows = (row for row in listing(agent, ours=True)["processes"] if row["name"] not in UNBORN)
             return next(
                 (row for row in rows if row["execution_id"] not in before and row["ppid"] == agent.pid), None
             )

@@ -72,6 +72,7 @@ def crowd():
         "    for _ in range(2000):\n"
         "        if os.fork() == 0:\n"
         "            signal.pause()\n"
+        "            os._exit(0)\n"
         "except OSError as error:\n"
         "    print(error, flush=True)\n"
         "else:\n"

@@ -13,7 +13,7 @@ import pytest
 
 from lib import files
 from lib.agent import BINARY, base_environment, base_path
-from lib.expect import expect_result
+from lib.expect import expect_error, expect_result
 from lib.waiting import wait_until
 
 USER = "nobody"
@@ -175,3 +175,23 @@ def test_go_without_a_home_directory(agent):
     code = 'fmt.Println("from go")'
     result = expect_result(agent.execute(code, language="go", timeout=300))
     assert result["stdout"] == "from go\n"
+
+
+@needs_root
+def test_the_key_of_a_result_is_made_with_their_rights(agent):
+    """Of files that they may not read nothing can be learned, nor of directories that they may not enter."""
+    path = agent.workspace / "secret"
+    path.write_text("x")
+    path.chmod(0o600)
+    document = {"code": "print(1)", "language": "python", "cache": True}
+    response = agent.http.post("/execute", json={**document, "cache_inputs": [str(path)]})
+    expect_error(response, 403, "PERMISSION_DENIED", "/cache_inputs/0")
+
+    closed = agent.workspace / "closed"
+    packages = closed / ".local" / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    closed.chmod(0o700)
+    document["env"] = {"HOME": str(closed)}
+    assert expect_result(agent.http.post("/execute", json=document))["cached"] is False
+    os.utime(packages, (1, 1))
+    assert expect_result(agent.http.post("/execute", json=document))["cached"] is True

@@ -4,6 +4,7 @@
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -120,10 +121,26 @@ def test_what_the_user_may_not(agent):
     expect_error(agent.run("true", workdir=str(locked)), 400, "WORKDIR_NOT_FOUND", "/workdir")
 
 
-@pytest.mark.plain_build  # a sanitizer takes more memory than that
 @pytest.mark.skipif(not shutil.which("prlimit"), reason="no prlimit")
 def test_what_cannot_be_set_up_is_not_tried_again(new_agent):
     """Public clients take every 5xx for a reason to try again."""
+    agent = new_agent(user=USER)
+    # What runs gets as many descriptors as the agent was started with.
+    group = pwd.getpwnam(USER).pw_gid
+    command = ["prlimit", "--pid", str(agent.pid), "--nofile=200:200"]
+    subprocess.run(command, user=USER, group=group, extra_groups=[], check=True)
+    for answer in (
+        agent.run("true"),
+        agent.execute("pass"),
+        agent.http.post("/commands/background", json={"command": "true"}),
+    ):
+        assert "could not be set up" in expect_error(answer, 400, "COMMAND_NOT_EXECUTABLE")["message"]
+
+
+@pytest.mark.plain_build  # a sanitizer takes more memory than that
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="no prlimit")
+def test_a_limit_only_lowers(new_agent):
+    """An agent that may use less than its option says runs what it runs with that."""
     with tempfile.TemporaryDirectory(prefix="vm-agent-test-") as name:
         script = Path(name, "limited")
         script.write_text(LIMITED.format(binary=agents.BINARY))
@@ -131,9 +148,4 @@ def test_what_cannot_be_set_up_is_not_tried_again(new_agent):
         script.parent.chmod(0o755)
         with mock.patch("lib.agent.BINARY", script):
             agent = new_agent(user=USER, max_memory="2G")
-    for answer in (
-        agent.run("true"),
-        agent.execute("pass"),
-        agent.http.post("/commands/background", json={"command": "true"}),
-    ):
-        assert "could not be set up" in expect_error(answer, 400, "COMMAND_NOT_EXECUTABLE")["message"]
+    assert int(expect_result(agent.run("ulimit -Sd"))["stdout"]) == 1000000000 // 1024

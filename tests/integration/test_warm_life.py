@@ -172,6 +172,24 @@ def test_limits_of_the_configuration_hold(new_agent):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run code as another user")
+def test_limits_of_another_users_processes(new_agent):
+    """Root may be without the right to limit them (CAP_SYS_RESOURCE). That costs one that waits, and not more."""
+    agent = new_agent(run_as="nobody", max_memory="200M", warm_preload="none", warm_javascript=0)
+    code = "import resource as r; print(r.getrlimit(r.RLIMIT_CPU))"
+    warm_up(agent)
+    assert run(agent, "print(1)")[1] is None
+    misses = []
+    for _ in range(4):
+        wait_ready(agent)
+        result, miss = run(agent, code, cpu_seconds=7)
+        assert result["stdout"] == "(7, 8)\n"
+        misses.append(miss)
+    assert misses in ([None] * 4, ["failed"] + ["limits"] * 3)
+    wait_ready(agent)
+    assert run(agent, "print(1)")[1] is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run code as another user")
 @pytest.mark.parametrize("cgroup", ["auto", "off"])
 def test_waiting_processes_are_the_users(new_agent, cgroup):
     agent = new_agent(run_as="nobody", cgroup=cgroup, warm_preload="none")
@@ -211,3 +229,32 @@ def test_the_end_comes_while_executions_wait(new_agent):
         agent.wait_for_exit(20)
         for future in pending:
             future.exception()
+
+
+def stop_who_waits(agent, name):
+    """The only one, so that it is taken, and does not read its job."""
+    pid = wait_ready(agent, name)["pids"][0]
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: procfs.status(pid)["State"].split()[0] == "T", "a stopped process")
+    return pid
+
+
+@pytest.mark.parametrize("name", ["python", "javascript"])
+def test_nothing_is_lost_with_a_process_that_dies_before_it_begins(new_agent, name):
+    agent = new_agent(warm_preload="none", warm_python=1, warm_javascript=1)
+    code = {"python": "print(42)", "javascript": "console.log(42)"}[name]
+    warm_up(agent, name)
+    pid = stop_who_waits(agent, name)
+    before = pool(agent, name)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(agent.execute, code, name)
+        wait_until(lambda: agent.gauges()["processes_running"] == 1, "an execution")
+        os.kill(pid, signal.SIGKILL)
+        assert future.result().json()["stdout"] == "42\n"
+    after = pool(agent, name)
+    assert after["hits"] == before["hits"]
+    assert after["misses"]["failed"] == before["misses"]["failed"] + 1
+
+    stop_who_waits(agent, name)  # who never begins has a deadline, too
+    assert agent.execute(code, name, timeout=1).json()["exit_code"] == 124
+    agent.wait_until_idle()

@@ -5,7 +5,9 @@ import contextlib
 import shutil
 import subprocess
 
+from lib import procfs
 from lib.expect import TIMESTAMP, expect_json
+from lib.waiting import wait_until
 
 ROW_TYPES = {
     "pid": int,
@@ -57,10 +59,16 @@ def row_of(agent, pid, **query):
     return rows_by_pid(agent, **query).get(pid)
 
 
+def is_zombie(pid):
+    return procfs.status(pid)["State"].strip()[0] == "Z"
+
+
 @contextlib.contextmanager
 def child(arguments, **options):
     process = subprocess.Popen(arguments, **options)
     try:
+        # In the middle of its exec it has a name already, and no arguments.
+        wait_until(lambda: procfs.command_line(process.pid) or is_zombie(process.pid), "its arguments")
         yield process
     finally:
         process.kill()

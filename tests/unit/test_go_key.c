@@ -36,11 +36,16 @@ static void write_file(const char *name, const char *text)
 
 static int setup(void **state)
 {
+        CLEANUP(mem_free) char *bin = NULL;
+
         (void)state;
         (void)snprintf(root, sizeof(root), "/tmp/test-go-key-XXXXXX");
         assert_non_null(mkdtemp(root));
-        write_file("go", "#!/bin/sh\n");
-        path_variable = xasprintf("PATH=%s", root);
+        bin = xasprintf("%s/bin", root);
+        assert_int_equal(mkdir(bin, 0755), 0);
+        write_file("bin/go", "#!/bin/sh\n");
+        write_file("VERSION", "go1.0\n");
+        path_variable = xasprintf("PATH=%s", bin);
         return 0;
 }
 
@@ -95,14 +100,40 @@ static void test_names(void **state)
         assert_string_equal(first, other);
 
         /* Another toolchain. */
-        write_file("go", "#!/bin/sh\n\n");
+        write_file("bin/go", "#!/bin/sh\n\n");
         assert_true(name("package main", root, ENV("GOA=1", "GOB=2"), other));
         assert_string_not_equal(first, other);
+        write_file("VERSION", "go1.0.1\n");
+        assert_true(name("package main", root, ENV("GOA=1", "GOB=2"), first));
+        assert_string_not_equal(first, other);
+}
+
+/* The toolchain is what GOROOT says; or it is a wrapper's secret. */
+static void test_toolchain_elsewhere(void **state)
+{
+        CLEANUP(mem_free) char *elsewhere = xasprintf("%s/elsewhere", root);
+        CLEANUP(mem_free) char *variable = xasprintf("GOROOT=%s", elsewhere);
+        CLEANUP(mem_free) char *version = xasprintf("%s/VERSION", root);
+        char first[DIGEST_HEX_SIZE], other[DIGEST_HEX_SIZE];
+
+        (void)state;
+        assert_int_equal(mkdir(elsewhere, 0755), 0);
+        assert_false(name("x", root, ENV(variable), first));
+        write_file("elsewhere/VERSION", "go1.0\n");
+        assert_true(name("x", root, ENV(variable), first));
+        write_file("elsewhere/VERSION", "go1.0.1\n");
+        assert_true(name("x", root, ENV(variable), other));
+        assert_string_not_equal(first, other);
+
+        assert_true(name("x", root, ENV(), first));
+        assert_int_equal(unlink(version), 0);
+        assert_false(name("x", root, ENV(), first));
 }
 
 static void test_none(void **state)
 {
         CLEANUP(mem_free) char *below = xasprintf("%s/a", root);
+        CLEANUP(mem_free) char *outside = xasprintf("%s-link", root);
         char ret[DIGEST_HEX_SIZE];
 
         (void)state;
@@ -114,9 +145,33 @@ static void test_none(void **state)
         assert_int_equal(mkdir(below, 0755), 0);
         assert_true(name("x", below, ENV(), ret));
         assert_true(name("x", "/", ENV(), ret));
+        assert_false(name("x", "/no/such/directory", ENV(), ret));
+        assert_int_equal(symlink(below, outside), 0);
+        assert_true(name("x", outside, ENV(), ret));
         write_file("go.work", "");
+        assert_false(name("x", outside, ENV(), ret));
+        assert_int_equal(unlink(outside), 0);
         assert_false(name("x", below, ENV(), ret));
         assert_false(name("x", root, ENV(), ret));
+}
+
+/* The loop waits for this. */
+static void test_deep_directories(void **state)
+{
+        CLEANUP(mem_free) char *path = xstrdup(root);
+        char ret[DIGEST_HEX_SIZE];
+
+        (void)state;
+        for (unsigned n = 0; n < 70; n++) {
+                char *below = xasprintf("%s/a", path);
+
+                free(path);
+                path = below;
+                assert_int_equal(mkdir(path, 0755), 0);
+                if (n == 50)
+                        assert_true(name("x", path, ENV(), ret));
+        }
+        assert_false(name("x", path, ENV(), ret));
 }
 
 static void test_paths(void **state)
@@ -158,7 +213,9 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_names, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_toolchain_elsewhere, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_none, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_deep_directories, setup, teardown),
                 cmocka_unit_test(test_paths),
                 cmocka_unit_test_setup_teardown(test_kept, setup, teardown),
         };

@@ -103,6 +103,33 @@ static void test_many_lines(void **state)
         job_done(&j);
 }
 
+/* In pieces that end anywhere: each line is there, up to the limit, or counted. Empty ones are neither. */
+static void test_short_lines(void **state)
+{
+        CLEANUP(mem_free) char *path = NULL;
+        unsigned n = 0, dropped = 0, value;
+        struct job j;
+        char line[64];
+        FILE *file;
+
+        start(state, &j, "seq 1 100000 | sed G >&4", 256 * KIB);
+        job_wait_gone(&j);
+        path = xasprintf("%s/" KEEPER_RICH, j.dir);
+        file = fopen(path, "re");
+        assert_non_null(file);
+        while (fgets(line, sizeof(line), file)) {
+                assert_int_equal(dropped, 0);
+                if (sscanf(line, "{\"dropped\":%u}", &dropped) == 1)
+                        continue;
+                assert_int_equal(sscanf(line, "%u", &value), 1);
+                assert_int_equal(value, ++n);
+        }
+        (void)fclose(file);
+        assert_int_equal(n + dropped, 100000);
+        assert_in_range(j.status.rich_size, 256 * KIB - 6, 256 * KIB + 32);
+        job_done(&j);
+}
+
 /* Who holds that descriptor alone puts off nothing, and writes into the void. */
 static void test_somebody_else_holds_it(void **state)
 {
@@ -154,6 +181,7 @@ int main(void)
                 KEPT(test_limit),
                 KEPT(test_a_line_without_an_end),
                 KEPT(test_many_lines),
+                KEPT(test_short_lines),
                 KEPT(test_somebody_else_holds_it),
                 KEPT(test_terminal_has_none),
                 KEPT(test_found_again),

@@ -216,7 +216,7 @@ static void test_tasks_of_another_user(void **state)
         run_done(&r);
 }
 
-/* Something is done by each, and most of it by the one that is meant. */
+/* Something is done by each, and most of it by the one that is meant: enough of it that the ticks of the clock tell. */
 static void test_user_and_system_time(void **state)
 {
         struct fixture *f = *state;
@@ -227,7 +227,7 @@ static void test_user_and_system_time(void **state)
         assert_int_equal(r.result.usage.cpu_us, r.result.usage.user_us + r.result.usage.system_us);
         assert_true(r.result.usage.has_io);
         run_done(&r);
-        run_script(f, &r, "dd if=/dev/zero of=/dev/null bs=512k count=3000 2>/dev/null");
+        run_script(f, &r, "dd if=/dev/zero of=/dev/null bs=512k count=16000 2>/dev/null");
         assert_true(r.result.usage.system_us > 2 * r.result.usage.user_us);
         run_done(&r);
 }
@@ -360,6 +360,10 @@ static void test_oom(void **state)
         assert_int_equal(r.result.usage.peak_tasks, 12);
         assert_int_equal(r.result.usage.refused_tasks, 3);
         assert_int_equal(r.result.usage.written_bytes, 8193);
+        run_done(&r);
+        /* A shell tells that of its only child. */
+        run_in_fake_leaf(f, &r, "read x; exit 137", "oom 1\noom_kill 1\n");
+        assert_int_equal(r.result.reason, END_OOM);
         run_done(&r);
         /* Nothing was killed for that; or something else was, and the program went on. */
         run_in_fake_leaf(f, &r, "read x; kill -KILL $$", "oom 1\noom_kill 0\n");

@@ -158,6 +158,11 @@ static void test_bytes(void **state)
         assert_true(total(r).size <= SIZE);
 
         /* The option became smaller. */
+        results_shrink(r, SIZE);
+        assert_int_equal(total(r).evicted, 1);
+        results_shrink(r, SIZE / 2);
+        assert_in_range(total(r).size, 1, SIZE / 2);
+        assert_true(has(r, 9, ALWAYS));
         assert_true(results_put(r, key_of(10).bytes, xcalloc(1, 8), 8, 1000, 64 * KIB));
         assert_true(total(r).size <= 64 * KIB);
         assert_true(has(r, 10, ALWAYS));

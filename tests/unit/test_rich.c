@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/base/limits.h"
 #include "proc/rich.h"
 #include "tests/lib/supervisor_fixture.h"
 
@@ -116,8 +117,10 @@ static void test_the_last_of_a_kind(void **state)
                "{\"type\":\"application/vnd.dataframe+json\",\"format\":\"json\",\"data\":[]}\n");
         append(r, "{\"type\":\"image/svg+xml\",\"format\":\"text\",\"data\":\"<svg/>\"}\n");
         append(r, "{\"type\":\"text/markdown\",\"format\":\"text\",\"data\":\"# m\"}\n");
+        append(r,
+               "{\"type\":\"image/svg+xml\",\"format\":\"text\",\"data\":\"\"}\n"); /* too large */
         rich_end(r);
-        assert_int_equal(rich_count(r), 7);
+        assert_int_equal(rich_count(r), 8);
         assert_single(r, RICH_JSON, "{\"a\":2}");
         assert_single(r, RICH_RESULT, "\"second\"");
         assert_single(r, RICH_DATAFRAME, "[]");
@@ -256,6 +259,30 @@ static void test_endless_garbage(void **state)
         rich_end(r);
         assert_int_equal(rich_count(r), 1);
         assert_int_equal(rich_dropped(r), 0);
+}
+
+/* So that the shortest of lines do not keep us busy. What came before them is kept, what comes after them is missed. */
+static void test_endless_lines(void **state)
+{
+        static char block[64 * KIB];
+        struct rich *r = *state;
+
+        memset(block, '\n', sizeof(block));
+        append(r, PNG "\n" RESULT "\n");
+        rich_append(r, block, LIMIT_RICH_LINES - 3);
+        assert_int_equal(rich_dropped(r), 0);
+        append(r, HTML "\n");
+        assert_int_equal(rich_count(r), 2);
+        append(r, PNG "\n" PNG);
+        assert_int_equal(rich_dropped(r), 1);
+        append(r, "\n");
+        assert_int_equal(rich_dropped(r), 2);
+        rich_append(r, block, sizeof(block));
+        append(r, "{\"type\":");
+        rich_end(r);
+        assert_int_equal(rich_count(r), 2);
+        assert_int_equal(rich_dropped(r), 3 + sizeof(block));
+        assert_single(r, RICH_RESULT, "\"42\"");
 }
 
 static void test_a_line_that_was_cut_off(void **state)
@@ -425,6 +452,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_size, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_an_endless_line, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_endless_garbage, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_endless_lines, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_line_that_was_cut_off, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_results_replace_each_other, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_budget, setup, teardown),

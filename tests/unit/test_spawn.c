@@ -189,6 +189,9 @@ static char *const limits_argv[] = { (char *)"/bin/bash", (char *)"-c",
 /* What we have less of ourselves is not raised. */
 static void test_limits_are_lowered(void **state)
 {
+        CLEANUP(mem_free)
+        char *again = xasprintf("exec '%s' --data %llu -- /bin/sh -c 'ulimit -Hd' 3>/dev/null",
+                                getenv("AGENT_SHIM"), 1024ULL * MIB);
         struct rlimit before, lower;
         struct child c;
 
@@ -210,6 +213,48 @@ static void test_limits_are_lowered(void **state)
             &c);
         assert_int_equal(strncmp(c.output, "4000\n5001\n", 10), 0);
         assert_int_equal(setrlimit(RLIMIT_CPU, &before), 0);
+
+        run((struct spawn_spec){ .argv = (char *[]){ (char *)"/bin/sh", (char *)"-c", again, NULL },
+                                 .cwd = "/",
+                                 .cgroup_fd = -1,
+                                 .limits.max_memory = 512 * MIB },
+            &c);
+        assert_string_equal(c.output, "524288\n");
+}
+
+static void write_program(const char *path, const char *text)
+{
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+        close(fd);
+}
+
+/* What is to be executed first need not be there, nor be a program. */
+static void test_first(void **state)
+{
+        char dir[] = "/tmp/test-spawn-XXXXXX", path[64];
+        struct spawn_spec spec = { .argv = echo_argv, .first = path, .cwd = "/", .cgroup_fd = -1 };
+        struct child c;
+
+        (void)state;
+        assert_non_null(mkdtemp(dir));
+        (void)snprintf(path, sizeof(path), "%s/program", dir);
+        run(spec, &c);
+        assert_string_equal(c.output, "a b --cwd  $x\n");
+        assert_int_equal(c.failure.stage, SPAWN_OK);
+
+        write_program(path, "#!/bin/sh\necho first $#\nexit 3\n");
+        run(spec, &c);
+        assert_string_equal(c.output, "first 0\n");
+        assert_int_equal(WEXITSTATUS(c.status), 3);
+
+        write_program(path, "echo no program\n");
+        run(spec, &c);
+        assert_string_equal(c.output, "a b --cwd  $x\n");
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(rmdir(dir), 0);
 }
 
 static void test_relative_program(void **state)
@@ -292,6 +337,7 @@ int main(void)
                 cmocka_unit_test(test_low_descriptors),
                 cmocka_unit_test(test_limits),
                 cmocka_unit_test(test_limits_are_lowered),
+                cmocka_unit_test(test_first),
                 cmocka_unit_test(test_relative_program),
                 cmocka_unit_test(test_script_without_shebang),
                 cmocka_unit_test(test_tty_needs_one),

@@ -122,6 +122,39 @@ static void test_cannot_fork(void **state)
         assert_non_null(pool->server);
 }
 
+/* Its processes are children of ours, as those of the real one are, and let go of what they were given. */
+static void test_children_that_do_not_wait(void **state)
+{
+        struct pools *p = *state;
+        CLEANUP(strv_free) char **envp = NULL;
+        struct warm_pool *pool;
+        struct wish w;
+
+        p->options.wait_ms = HANG_MS;
+        pool = begin_with(p, "import os\n"
+                             "def child():\n"
+                             "    r, w = os.pipe()\n"
+                             "    if os.fork() == 0:\n"
+                             "        pid = os.fork()\n"
+                             "        if pid == 0:\n"
+                             "            time.sleep(1000)\n"
+                             "        os.write(w, b'%d' % pid)\n"
+                             "        os._exit(0)\n"
+                             "    os.wait()\n"
+                             "    return os.read(r, 20)\n"
+                             "ready()\n"
+                             "while ask():\n"
+                             "    s.send(b'child\\0' + child() + b'\\0001\\0')\n");
+        WAIT(p, has_server, pool);
+        WAIT(p, is_ready, pool);
+        assert_int_equal(take_fitting(p, &w, &envp), WARM_E_WAIT);
+        WAIT(p, is_answered, &w); /* it is told, and they are not asked for on and on */
+        assert_null(w.child);
+        assert_int_equal(pool->misses[WARM_MISS_FAILED], 1);
+        assert_int_equal(pool->restarts, 1);
+        assert_in_range(pool->n_births, 1, 8);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -130,7 +163,7 @@ int main(void)
                 ONCE(test_nonsense),           ONCE(test_no_number),
                 ONCE(test_half_an_answer),     ONCE(test_more_children_than_asked_for),
                 ONCE(test_children_of_others), ONCE(test_itself_as_a_child),
-                ONCE(test_cannot_fork),
+                ONCE(test_cannot_fork),        ONCE(test_children_that_do_not_wait),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
