@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,9 +20,17 @@
 
 #include "proc/tree.h"
 
+/* Markers of this run alone: what an earlier one has left behind, if it was killed, is none of ours. */
+static char mine[ID_SIZE];
+static char longer[ID_SIZE]; /* and begins with the former */
+static char others[ID_SIZE];
+
 static int setup(void **state)
 {
         (void)state;
+        (void)snprintf(mine, sizeof(mine), "mine%d", (int)getpid());
+        (void)snprintf(longer, sizeof(longer), "mine%d_2", (int)getpid());
+        (void)snprintf(others, sizeof(others), "other%d", (int)getpid());
         return prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
@@ -86,9 +95,9 @@ static void test_members(void **state)
 
         (void)state;
         for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-                pid_t stranger = start("exec sleep 1000", "other");
-                struct tree_target t = target(start(rows[i].script, "mine"), "mine");
-                struct tree_target other = target(stranger, "other");
+                pid_t stranger = start("exec sleep 1000", others);
+                struct tree_target t = target(start(rows[i].script, mine), mine);
+                struct tree_target other = target(stranger, others);
 
                 wait_for_members(&t, rows[i].n);
                 assert_int_equal(tree_kill(&t), 0);
@@ -99,11 +108,11 @@ static void test_members(void **state)
         }
 }
 
-/* "mine" is not a part of "mine2". */
+/* One marker is not a part of another. */
 static void test_marker_is_compared_as_a_whole(void **state)
 {
-        struct tree_target t = target(start("exec sleep 1000", "mine2"), "mine2");
-        struct tree_target similar = target(0x3fffffff, "mine");
+        struct tree_target t = target(start("exec sleep 1000", longer), longer);
+        struct tree_target similar = target(0x3fffffff, mine);
 
         (void)state;
         wait_for_members(&t, 1);
@@ -115,7 +124,7 @@ static void test_marker_is_compared_as_a_whole(void **state)
 
 static void test_signal(void **state)
 {
-        struct tree_target t = target(start("sleep 1000 & kill -STOP $$", "mine"), "mine");
+        struct tree_target t = target(start("sleep 1000 & kill -STOP $$", mine), mine);
         int status;
 
         (void)state;
