@@ -47,6 +47,7 @@
 #include "handlers/terminal/terminals.h"
 #include "proc/jobs.h"
 #include "proc/supervisor.h"
+#include "proc/variables.h"
 #include "proc/warm.h"
 
 /* After the supervisor is closed every answer is known; clients that do not read theirs get this long. */
@@ -62,8 +63,10 @@ enum {
         GATE_JOBS = 1 << 4,
         GATE_WEBHOOKS = 1 << 5,
         GATE_WARM = 1 << 6,
+        GATE_VARIABLES = 1 << 7,
         GATE_PARTS = GATE_REQUESTS | GATE_WEBSOCKETS | GATE_TERMINALS,
-        GATE_BELOW = GATE_SUPERVISOR | GATE_JOBS | GATE_WEBHOOKS | GATE_WARM,
+        GATE_BELOW = GATE_SUPERVISOR | GATE_JOBS | GATE_WEBHOOKS | GATE_WARM |
+                     GATE_VARIABLES,
 };
 
 /* The parts of the running agent that handlers have no business with. */
@@ -140,6 +143,11 @@ static void on_warm_closed(void *arg)
         gate_done(&((struct runner *)arg)->gate, GATE_WARM);
 }
 
+static void on_variables_closed(void *arg)
+{
+        gate_done(&((struct runner *)arg)->gate, GATE_VARIABLES);
+}
+
 /* Jobs go on, and the journal keeps the webhooks: both are the next agent's. */
 static void close_jobs(struct runner *run)
 {
@@ -147,6 +155,7 @@ static void close_jobs(struct runner *run)
         run->app.webhooks = NULL;
         jobs_close(run->jobs, on_jobs_closed, run);
         webhooks_close(run->webhooks, on_webhooks_closed, run);
+        variables_close(run->app.variables, on_variables_closed, run);
 }
 
 static void close_supervisor(struct runner *run)
@@ -345,6 +354,8 @@ static int start_jobs(struct runner *run, struct error *err)
                 return error_wrap(err, "state-dir");
         app->jobs = run->jobs;
         supervisor_take_over(app->supervisor, app->config->state_dir);
+        app->variables = variables_new(&run->loop,
+                                       app->config->env_keep ? app->config->state_dir : NULL);
         r = webhooks_new(&run->loop, &webhooks, &run->webhooks, err);
         app->webhooks = run->webhooks;
         return r;
@@ -438,6 +449,8 @@ static void give_up_start(struct runner *run)
                 jobs_close(run->jobs, on_given_up, NULL);
         if (run->webhooks)
                 webhooks_close(run->webhooks, on_given_up, NULL);
+        if (run->app.variables)
+                variables_close(run->app.variables, on_given_up, NULL);
         supervisor_close(run->app.supervisor, NULL, NULL);
         if (run->app.warm)
                 warm_close(STEAL(run->app.warm), on_given_up, NULL);
@@ -480,6 +493,7 @@ int app_run(struct config *config, int argc, char *const *argv)
         ws_server_free(run->app.websockets);
         jobs_free(run->jobs);
         webhooks_free(run->webhooks);
+        variables_free(run->app.variables);
         if (loop_close(&run->loop) < 0)
                 r = -EBUSY;
         app_files_free(run->files);

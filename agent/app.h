@@ -19,6 +19,7 @@ struct route;
 struct server;
 struct supervisor;
 struct terminals;
+struct variables;
 struct warm;
 struct webhooks;
 struct ws_server;
@@ -34,8 +35,9 @@ struct app {
         struct terminals *terminals;
         struct jobs *jobs; /* NULL at the very end, as the next one */
         struct webhooks *webhooks;
-        struct results *results; /* that are kept; NULL at the very end */
-        struct roots *roots;     /* which files clients may reach, and as whom */
+        struct results *results;     /* that are kept; NULL at the very end */
+        struct variables *variables; /* that clients set for all that starts */
+        struct roots *roots;         /* which files clients may reach, and as whom */
         const struct route *routes;
         size_t n_routes;
         const char *driver_dir; /* the language drivers */

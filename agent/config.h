@@ -97,6 +97,9 @@ struct config {
         bool webhook_metadata; /* may link-local addresses and the like be targets? */
         char *webhook_ca_file; /* NULL: the system's */
 
+        bool env_keep;
+        bool env_mask;
+
         uint64_t idempotency_ttl_ms;
 
         bool cache; /* for requests that do not say */

@@ -239,6 +239,11 @@ const struct option_row option_table[] = {
           .def_note = "the system's certificates",
           .help = "Certificates (PEM) that vouch for the receivers of webhooks." },
 
+        { "env-keep", OPTION_BOOL, AT(env_keep), "true", .group = "Environment",
+          .help = "Keep the global variables (/env) in the state directory, so that they outlive the agent." },
+        { "env-mask", OPTION_BOOL, AT(env_mask), "false", .flags = OPTION_RELOAD,
+          .help = "Show the values of variables whose names sound secret (KEY, TOKEN, SECRET, PASSWORD …) as ***MASKED***." },
+
         { "idempotency-ttl", OPTION_DURATION, AT(idempotency_ttl_ms), "10m", .max = 24 * HOUR,
           .flags = OPTION_RELOAD, .group = "Repeats", .metavar = "TIME",
           .help = "How long the answer to a request with an Idempotency-Key is kept for repeats of it." },

@@ -8,6 +8,7 @@
 #include "agent/base/macros.h"
 #include "handlers/cache/cache.h"
 #include "handlers/console/console.h"
+#include "handlers/env.h"
 #include "handlers/execution/commands.h"
 #include "handlers/execution/execute.h"
 #include "handlers/execution/stream.h"
@@ -75,6 +76,11 @@ const struct route routes[] = {
         { HTTP_DELETE, "/execute/kill/{id}", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
         { HTTP_POST, "/processes/{id}/kill", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
         { HTTP_POST, "/execute/processes/{id}/kill", kill_any, ARGS(kill_path_args, struct kill_args), AUTH_JWT, BODY_JSON, ROUTE_HEARTBEAT, "Kill an execution and all that it started" },
+        { HTTP_GET, "/env", env_get, NO_ARGS, AUTH_JWT, BODY_NONE, 0, "The environment of all that is started" },
+        { HTTP_PUT, "/env", env_put, ARGS(env_args, struct env_args), AUTH_JWT, BODY_JSON, 0, "Replace the global variables" },
+        { HTTP_PATCH, "/env", env_patch, ARGS(env_args, struct env_args), AUTH_JWT, BODY_JSON, 0, "Set some global variables" },
+        { HTTP_DELETE, "/env", env_delete, NO_ARGS, AUTH_JWT, BODY_NONE, 0, "Remove all global variables" },
+        { HTTP_DELETE, "/env/{key}", env_key_delete, ARGS(env_key_args, struct env_key_args), AUTH_JWT, BODY_NONE, 0, "Remove a global variable" },
         { HTTP_GET, "/files/read", files_read_get, ARGS(files_read_args, struct files_read_args), AUTH_JWT, BODY_NONE, 0, "Read a file, or a part of it" },
         { HTTP_GET, "/files/download", files_download_get, ARGS(files_download_args, struct files_download_args), AUTH_JWT, BODY_NONE, 0, "A file's bytes, or a range of them; a directory as an archive" },
         { HTTP_POST, "/files/write", files_write_post, ARGS(files_write_args, struct files_write_args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Write a file, at once" },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Only the request's layer can be large, so it is the one that is looked up (a hash) while the others are
+/* Only the clients' layers can be large, so they are looked up (a hash) while the others are
  * walked: each variable is appended once, and the work grows with the sum of the layers, not their product. */
 
 #include "proc/environment.h"
@@ -51,8 +51,8 @@ struct builder {
         char **v;
         size_t n;
         size_t capacity;
-        size_t size; /* as the kernel counts it: strings and pointers */
-        const json_t *request;
+        size_t size;     /* as the kernel counts it: strings and pointers */
+        json_t *clients; /* the global variables and the request's; or NULL */
         const char *const *extra;
 };
 
@@ -116,7 +116,7 @@ static int add(struct builder *b, char *entry)
 /* Adds "name=value" unless a stronger layer or something before has it. */
 static int add_weak(struct builder *b, const char *name, const char *value, bool is_extra)
 {
-        if ((b->request && json_object_get(b->request, name)) ||
+        if ((b->clients && json_object_get(b->clients, name)) ||
             (!is_extra && has_name(b->extra, name)) || environment_get(b->v, name))
                 return 0;
         return add(b, xasprintf("%s=%s", name, value));
@@ -149,13 +149,13 @@ static int add_entries(struct builder *b, char *const *entries, bool is_extra)
         return r;
 }
 
-static int add_request(struct builder *b)
+static int add_clients(struct builder *b)
 {
         const char *name;
         json_t *value;
         int r = 0;
 
-        json_object_foreach((json_t *)b->request, name, value) {
+        json_object_foreach(b->clients, name, value) {
                 if (*name == '\0' || strchr(name, '=') || !json_is_string(value))
                         return -EINVAL;
                 r = add(b, xasprintf("%s=%s", name, json_string_value(value)));
@@ -165,31 +165,61 @@ static int add_request(struct builder *b)
         return 0;
 }
 
-/* See the header. */
-int environment_build(const struct credentials *user, const json_t *request,
-                      const char *const *extra, char ***ret)
+static int build(struct builder *b, const struct credentials *user)
 {
-        struct builder b = { .request = request, .extra = extra };
         int r;
 
-        r = add_user(&b, user);
+        r = add_user(b, user);
         if (r == 0)
-                r = add_entries(&b, (char *const *)extra, true);
+                r = add_entries(b, (char *const *)b->extra, true);
         if (r == 0)
-                r = add_entries(&b, environ, false);
+                r = add_entries(b, environ, false);
         if (r == 0)
-                r = add_weak(&b, "PATH", DEFAULT_PATH, false);
-        if (r == 0 && !environment_get(b.v, "LC_ALL") &&
-            !(request && json_object_get(request, "LC_ALL")))
-                r = add_weak(&b, "LANG", "C.UTF-8", false);
-        if (r == 0 && request)
-                r = add_request(&b);
+                r = add_weak(b, "PATH", DEFAULT_PATH, false);
+        if (r == 0 && !environment_get(b->v, "LC_ALL") &&
+            !(b->clients && json_object_get(b->clients, "LC_ALL")))
+                r = add_weak(b, "LANG", "C.UTF-8", false);
+        return r == 0 && b->clients ? add_clients(b) : r;
+}
+
+/* The two layers that clients set as one; a new reference, or NULL. */
+static json_t *join(json_t *global, json_t *request)
+{
+        json_t *both;
+
+        if (!request || json_object_size(request) == 0)
+                return json_incref(global);
+        if (!global || json_object_size(global) == 0)
+                return json_incref(request);
+        both = json_copy(global);
+        (void)json_object_update(both, request);
+        return both;
+}
+
+/* See the header. */
+int environment_build(const struct credentials *user, json_t *global, json_t *request,
+                      const char *const *extra, char ***ret)
+{
+        struct builder b = { .clients = join(global, request), .extra = extra };
+        int r = build(&b, user);
+
+        json_decref(b.clients);
         if (r < 0) {
                 strv_free(b.v);
                 return r;
         }
         *ret = b.v;
         return 0;
+}
+
+/* See the header. */
+const char *environment_lookup(json_t *global, json_t *request, const char *name)
+{
+        const char *value = json_string_value(json_object_get(request, name));
+
+        if (!value)
+                value = json_string_value(json_object_get(global, name));
+        return value ? value : getenv(name);
 }
 
 /* See the header. */

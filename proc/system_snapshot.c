@@ -3,8 +3,8 @@
 /* A process may vanish between any two steps, and its number may go to another one. So each is opened once, as a
  * directory, and everything is read through that: it either is of this process or fails.
  *
- * The user is the owner of that directory. For other files of /proc that is not so: those of processes that changed
- * their user belong to root. */
+ * The user is the owner of that directory. For other files of /proc that is not so: those of processes that
+ * changed their user belong to root. */
 
 #include "proc/system_snapshot.h"
 

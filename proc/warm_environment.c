@@ -145,7 +145,7 @@ char **warm_environment_of_pool(const struct credentials *user)
 {
         char **built = NULL, **envp = NULL;
 
-        if (environment_build(user, NULL, environment_extra_default, &built) < 0)
+        if (environment_build(user, NULL, NULL, environment_extra_default, &built) < 0)
                 return NULL;
         /* Whoever waits is told its PYTHONPATH later. */
         for (char **e = built; *e; e++)

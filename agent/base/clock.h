@@ -19,3 +19,8 @@ void clock_set_fake(uint64_t monotonic_us, int64_t realtime_s);
 #define CLOCK_RFC3339_SIZE 32
 char *clock_rfc3339_now(char dst[CLOCK_RFC3339_SIZE]);
 char *clock_rfc3339(char dst[CLOCK_RFC3339_SIZE], int64_t t_ms);
+
+/* Reads a time stamp as clients write them: RFC 3339 with a zone, or a whole number of seconds, milliseconds,
+ * microseconds or nanoseconds since the epoch (which of them its size tells). -EINVAL: no such thing, or before
+ * 1970. */
+int clock_parse(const char *text, int64_t *ret_us);

@@ -57,6 +57,7 @@
 #define LIMIT_ARGS            4096
 #define LIMIT_ENV_ENTRIES     1024
 #define LIMIT_ENV_VALUE_BYTES (128 * KIB - 1) /* Linux: one string of argv or envp */
+#define LIMIT_ENV_BYTES       (512 * KIB)     /* of the global variables together */
 #define LIMIT_INPUT_BYTES     (8 * MIB)
 #define LIMIT_MEMORY_MB_MIN   16                  /* less is not enough to start anything */
 #define LIMIT_MEMORY_MB_MAX   (1024 * 1024 * KIB) /* as max-memory */

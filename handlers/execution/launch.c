@@ -22,6 +22,7 @@
 #include "handlers/workdir.h"
 #include "proc/environment.h"
 #include "proc/supervisor.h"
+#include "proc/variables.h"
 
 /* --- what can go wrong --- */
 
@@ -98,12 +99,13 @@ void launch_explain(const struct launch *l, const struct spawn_failure *failure,
 /* --- the checks --- */
 
 /* The PATH that the program will see decides which interpreter there is. */
-static bool has_runtime(const struct run_spec *spec, const char **ret_missing)
+static bool has_runtime(const struct app *app, const struct run_spec *spec,
+                        const char **ret_missing)
 {
-        const char *path = json_string_value(json_object_get(spec->args->env, "PATH"));
+        const char *path = environment_lookup(variables_get(app->variables), spec->args->env,
+                                              "PATH");
 
-        return !spec->code ||
-               runtime_is_available(spec->language, path ? path : getenv("PATH"), ret_missing);
+        return !spec->code || runtime_is_available(spec->language, path, ret_missing);
 }
 
 static bool check(const struct app *app, const struct run_spec *spec, char **ret_cwd,
@@ -114,7 +116,7 @@ static bool check(const struct app *app, const struct run_spec *spec, char **ret
 
         if (!app->supervisor)
                 launch_fail_closed(ret_why);
-        else if (!has_runtime(spec, &missing))
+        else if (!has_runtime(app, spec, &missing))
                 launch_fail(ret_why, PROBLEM_RUNTIME_NOT_AVAILABLE, "/language",
                             "language: %s needs '%s', which is not in the PATH of this execution; "
                             "install it, or add it to the image",
@@ -141,7 +143,8 @@ bool launch_check(const struct app *app, const struct run_spec *spec,
 static int build_environment(struct launch *l)
 {
         struct script *script = l->staging.script;
-        int r = environment_build(supervisor_user(l->app->supervisor), l->spec.args->env,
+        int r = environment_build(supervisor_user(l->app->supervisor),
+                                  variables_get(l->app->variables), l->spec.args->env,
                                   script ? (const char *const *)script->extra_env
                                          : environment_extra_default,
                                   &l->envp);

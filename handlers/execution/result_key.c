@@ -38,6 +38,7 @@
 #include "proc/environment.h"
 #include "proc/runtime.h"
 #include "proc/supervisor.h"
+#include "proc/variables.h"
 
 #define BLOCK       (64 * KIB)
 #define MAX_PYTHONS 16 /* versions in one directory */
@@ -59,7 +60,8 @@ bool result_key_init(struct result_key *k, const struct request *req, const stru
         if (!app->supervisor ||
             workdir_resolve(app->config, spec->args->workdir, &k->cwd, &err) < 0)
                 return false;
-        return environment_build(supervisor_user(app->supervisor), spec->args->env,
+        return environment_build(supervisor_user(app->supervisor),
+                                 variables_get(app->variables), spec->args->env,
                                  environment_extra_default, &k->envp) == 0;
 }
 

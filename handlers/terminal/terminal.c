@@ -21,6 +21,7 @@
 #include "proc/environment.h"
 #include "proc/runtime.h"
 #include "proc/supervisor.h"
+#include "proc/variables.h"
 
 #define MAX_NAME 64
 
@@ -61,13 +62,14 @@ static const char *default_shell(void)
         return runtime_is_available(LANGUAGE_BASH, getenv("PATH"), &missing) ? "bash" : "sh";
 }
 
-static bool is_utf8_locale(void)
+static bool is_utf8_locale(const struct app *app)
 {
         static const char *const names[] = { "LC_ALL", "LC_CTYPE",
                                              "LANG" }; /* the first that is set counts */
 
         for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-                const char *value = getenv(names[i]);
+                const char *value = environment_lookup(variables_get(app->variables), NULL,
+                                                       names[i]);
 
                 if (value && *value)
                         return strcasestr(value, "utf-8") || strcasestr(value, "utf8");
@@ -82,8 +84,8 @@ static char **build_environment(const struct app *app, struct request *req)
                                                   "LC_ALL=C.UTF-8", NULL };
         char **envp = NULL;
 
-        if (environment_build(supervisor_user(app->supervisor), NULL,
-                              is_utf8_locale() ? extra : extra_utf8, &envp) < 0)
+        if (environment_build(supervisor_user(app->supervisor), variables_get(app->variables), NULL,
+                              is_utf8_locale(app) ? extra : extra_utf8, &envp) < 0)
                 request_fail(req, PROBLEM_UNAVAILABLE,
                              "the agent's environment is too large for a program");
         return envp;

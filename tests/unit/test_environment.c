@@ -45,7 +45,7 @@ static char **build(const char *request, const char *const *extra)
         char **env = NULL;
 
         assert_true(!request || json);
-        assert_int_equal(environment_build(&user, json, extra, &env), 0);
+        assert_int_equal(environment_build(&user, NULL, json, extra, &env), 0);
         json_decref(json);
         return env;
 }
@@ -162,7 +162,7 @@ static void assert_refused(json_t *request, int code)
 {
         char **env = NULL;
 
-        assert_int_equal(environment_build(&user, request, NULL, &env), code);
+        assert_int_equal(environment_build(&user, NULL, request, NULL, &env), code);
         assert_null(env);
         json_decref(request);
 }

@@ -61,7 +61,7 @@ static void run_code(struct fixture *f, enum language l, const char *code, struc
         char **env = NULL;
 
         make_script(f, l, code, &s);
-        assert_int_equal(environment_build(supervisor_user(f->supervisor), NULL,
+        assert_int_equal(environment_build(supervisor_user(f->supervisor), NULL, NULL,
                                            (const char *const *)s->extra_env, &env),
                          0);
         (void)run_start(f, r,

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* /env: the environment of all that is started. Answers show what a program would get; what clients set is a layer of
+ * its own (proc/variables.h). */
+
+#include <jansson.h>
+
+#include "agent/json/field.h"
+
+struct request;
+
+struct env_args {
+        json_t *variables;
+        const char *timestamp;
+        bool merge;
+};
+
+struct env_key_args {
+        const char *key;
+};
+
+extern const struct json_field env_args[];
+extern const struct json_field env_key_args[];
+
+int env_get(struct request *req);
+int env_put(struct request *req);
+int env_patch(struct request *req);
+int env_delete(struct request *req);
+int env_key_delete(struct request *req);

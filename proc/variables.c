@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* One batch of changes at a time: they are applied to a copy, the copy is written, and becomes what is in force. */
+
+#include "proc/variables.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/base/alloc.h"
+#include "agent/base/limits.h"
+#include "agent/base/list.h"
+#include "agent/base/str.h"
+#include "agent/loop/job.h"
+#include "agent/loop/timer.h"
+#include "proc/variables_private.h"
+
+#define LOG_MODULE "env"
+#include "agent/base/log.h"
+
+struct waiting {
+        struct list link;
+        struct variables_change change;
+        int result;
+        size_t n_removed;
+};
+
+struct variables {
+        struct loop *loop;
+        char *dir; /* NULL: not kept */
+        struct variables_state state;
+        struct list waiting; /* for the next batch */
+
+        /* The batch that is being written. Its state and error are the worker's meanwhile. */
+        struct list batch;
+        struct variables_state next;
+        int result;
+        struct error error;
+        bool is_busy;
+
+        struct timer *turn; /* of the loop, in which the next batch begins */
+        void (*on_closed)(void *arg);
+        void *arg;
+};
+
+/* --- one change --- */
+
+/* As the kernel counts them: strings and pointers. */
+static size_t size_of(json_t *entries)
+{
+        const char *name;
+        json_t *value;
+        size_t size = 0;
+
+        json_object_foreach(entries, name, value)
+                size += strlen(name) + json_string_length(value) + 2 + sizeof(char *);
+        return size;
+}
+
+static void remove_entries(json_t *from, json_t *entries, size_t *ret_n)
+{
+        const char *name;
+        json_t *value;
+
+        json_object_foreach(entries, name, value)
+                *ret_n += json_object_del(from, name) == 0;
+}
+
+/* The entries to be set: those with the mask are what they were, or nothing. */
+static void set_entries(json_t *to, const json_t *before, const struct variables_change *c)
+{
+        const char *name;
+        json_t *value;
+
+        json_object_foreach(c->entries, name, value) {
+                if (c->masked && str_equal(json_string_value(value), c->masked))
+                        value = json_object_get(before, name);
+                if (value)
+                        (void)json_object_set(to, name, value);
+        }
+}
+
+static int apply(struct variables_state *s, const struct variables_change *c, size_t *ret_n)
+{
+        size_t n_before = json_object_size(s->entries);
+        json_t *entries;
+
+        if (c->timestamp_us && c->timestamp_us < s->timestamp_us)
+                return VARIABLES_E_OLD;
+        entries = c->verb == VARIABLES_REPLACE ? json_object() : json_copy(s->entries);
+        if (c->verb == VARIABLES_REMOVE)
+                remove_entries(entries, c->entries, ret_n);
+        else
+                set_entries(entries, s->entries, c);
+        if (c->verb == VARIABLES_REPLACE && json_object_size(c->entries) == 0)
+                *ret_n = n_before;
+        if (json_object_size(entries) > LIMIT_ENV_ENTRIES || size_of(entries) > LIMIT_ENV_BYTES) {
+                int r = json_object_size(entries) > LIMIT_ENV_ENTRIES ? VARIABLES_E_TOO_MANY
+                                                                      : VARIABLES_E_TOO_BIG;
+
+                json_decref(entries);
+                return r;
+        }
+        json_decref(s->entries);
+        s->entries = entries;
+        if (c->timestamp_us)
+                s->timestamp_us = c->timestamp_us;
+        return 0;
+}
+
+/* --- batches --- */
+
+static void answer(struct waiting *w, int result, const struct error *err)
+{
+        list_remove(&w->link);
+        json_decref(w->change.entries);
+        w->change.done(w->change.arg, result, w->n_removed, err);
+        free(w);
+}
+
+static void refuse(struct list *waiting)
+{
+        struct error err = ERROR_INIT;
+
+        (void)error_set(&err, -ESHUTDOWN, "the agent is shutting down");
+        list_for_each_safe(item, waiting)
+                answer(list_entry(item, struct waiting, link), -ESHUTDOWN, &err);
+}
+
+static void close_if_idle(struct variables *v)
+{
+        if (v->on_closed && !v->is_busy)
+                v->on_closed(v->arg);
+}
+
+/* On a worker's thread. */
+static void write_next(void *arg)
+{
+        struct variables *v = arg;
+
+        v->result = v->dir ? variables_file_write(v->dir, &v->next, &v->error) : 0;
+}
+
+static void end_batch(void *arg)
+{
+        struct variables *v = arg;
+        struct list ended;
+
+        if (v->result == 0) {
+                json_decref(v->state.entries);
+                v->state = v->next;
+        } else {
+                json_decref(v->next.entries);
+                log_error("variables not kept", "error=%s", log_quote(v->error.message));
+        }
+        v->next.entries = NULL;
+        list_init(&ended);
+        list_for_each_safe(item, &v->batch) {
+                list_remove(item);
+                list_append(&ended, item);
+        }
+        v->is_busy = false;
+        if (!v->on_closed && !list_is_empty(&v->waiting))
+                timer_start(v->turn, 0);
+        list_for_each_safe(item, &ended) {
+                struct waiting *w = list_entry(item, struct waiting, link);
+                bool was_applied = w->result == 0;
+
+                answer(w, was_applied ? v->result : w->result, &v->error);
+        }
+        close_if_idle(v);
+}
+
+static void begin_batch(void *arg)
+{
+        struct variables *v = arg;
+
+        if (v->is_busy || list_is_empty(&v->waiting))
+                return;
+        v->next = (struct variables_state){
+                .entries = json_incref(v->state.entries),
+                .timestamp_us = v->state.timestamp_us,
+        };
+        list_for_each_safe(item, &v->waiting) {
+                struct waiting *w = list_entry(item, struct waiting, link);
+
+                w->result = apply(&v->next, &w->change, &w->n_removed);
+                list_remove(item);
+                list_append(&v->batch, item);
+        }
+        v->error = (struct error)ERROR_INIT;
+        v->is_busy = true;
+        if (job_run(v->loop, v, write_next, end_batch) < 0) {
+                v->result = error_set(&v->error, -EAGAIN, "no worker thread");
+                end_batch(v);
+        }
+}
+
+/* See the header. */
+void variables_apply(struct variables *v, const struct variables_change *change)
+{
+        struct waiting *w = xnew(struct waiting);
+
+        w->change = *change;
+        list_append(&v->waiting, &w->link);
+        if (!v->is_busy)
+                timer_start(v->turn, 0);
+}
+
+/* --- life --- */
+
+/* See the header. */
+struct variables *variables_new(struct loop *l, const char *dir)
+{
+        struct variables *v = xnew(struct variables);
+        struct error why = ERROR_INIT;
+
+        v->loop = l;
+        v->dir = dir ? xstrdup(dir) : NULL;
+        list_init(&v->waiting);
+        list_init(&v->batch);
+        v->turn = timer_new(l, begin_batch, v);
+        if (!dir) {
+                v->state.entries = json_object();
+        } else if (variables_file_read(dir, &v->state, &why) < 0) {
+                log_warning("the global variables are lost", "error=%s", log_quote(why.message));
+                variables_file_set_aside(dir);
+        }
+        return v;
+}
+
+/* See the header. */
+void variables_close(struct variables *v, void (*on_closed)(void *arg), void *arg)
+{
+        v->on_closed = on_closed;
+        v->arg = arg;
+        v->turn = timer_free(v->turn);
+        refuse(&v->waiting);
+        close_if_idle(v);
+}
+
+/* See the header. */
+struct variables *variables_free(struct variables *v)
+{
+        if (!v)
+                return NULL;
+        json_decref(v->state.entries);
+        free(v->dir);
+        free(v);
+        return NULL;
+}
+
+/* See the header. */
+json_t *variables_get(const struct variables *v)
+{
+        return v->state.entries;
+}
