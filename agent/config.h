@@ -34,7 +34,7 @@ struct config {
         char *jwt_issuer;
         char *jwt_subject;
         uint64_t jwt_leeway_ms;
-        bool public_info;    /* /info and /system without a token */
+        bool public_info;    /* /info without a token */
         char **cors_origins; /* empty or NULL: CORS off; "*" any */
         bool console;        /* serve the console page at / */
 
@@ -43,7 +43,6 @@ struct config {
         uint64_t max_extract;     /* bytes that one archive unpacks to; 0: no limit */
         uint64_t max_connections; /* open at once */
         uint64_t max_requests;    /* being handled at once */
-        uint64_t rate_limit;      /* requests of one subject per minute; 0: no limit */
         uint64_t
                 header_timeout_ms; /* a new or idle connection must complete its request's headers in this time */
         uint64_t body_timeout_ms; /* and the body in this (plus a second per 64 KiB) */
@@ -132,9 +131,7 @@ int config_reload(struct config *c, int argc, char *const *argv, struct error *e
  * known run-as user …). */
 int config_check(const struct config *c, struct error *err);
 
-/* The option table, printed: for --help, as the README's reference (Markdown), as a commented example file, for the
- * manual page (man macros). */
+/* The option table, printed: for --help, as the README's reference (Markdown), as a commented example file. */
 void config_print_help(FILE *out);
 void config_print_reference(FILE *out);
 void config_print_example(FILE *out);
-void config_print_man(FILE *out);

@@ -8,9 +8,7 @@
 
 #include "agent/json/field.h"
 
-struct app;
 struct request;
-struct route_doc;
 
 struct env_args {
         json_t *variables;
@@ -25,18 +23,8 @@ struct env_key_args {
 extern const struct json_field env_args[];
 extern const struct json_field env_key_args[];
 
-/* What a program would get that is executed now, as GET /env shows it: an object of strings, a new reference. The
- * supervisor must still be there. */
-json_t *env_describe(const struct app *app);
-
 int env_get(struct request *req);
 int env_put(struct request *req);
 int env_patch(struct request *req);
 int env_delete(struct request *req);
 int env_key_delete(struct request *req);
-
-extern const struct route_doc env_get_doc;
-extern const struct route_doc env_put_doc;
-extern const struct route_doc env_patch_doc;
-extern const struct route_doc env_delete_doc;
-extern const struct route_doc env_key_delete_doc;

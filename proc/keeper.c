@@ -26,14 +26,9 @@
 #include "proc/driver_protocol.h"
 #include "proc/keeper_private.h"
 
-#define MS         UINT64_C(1000)
-#define DRAIN_US   (50 * MS)
-#define SAVE_AGAIN (1000 * MS)
-/* A turn that ends so much later than it should was interrupted by a pause: the machine's, or of all that runs in a
- * sandbox. Who could not run must not be killed for the time. For this to be noticed, while a deadline is to come no
- * turn is longer than LOOK_US. */
-#define PAUSE_US    (2000 * MS)
-#define LOOK_US     (1000 * MS)
+#define MS          UINT64_C(1000)
+#define DRAIN_US    (50 * MS)
+#define SAVE_AGAIN  (1000 * MS)
 #define SIGSET_SIZE 8
 
 /* Descriptors below are the program's. */
@@ -224,11 +219,8 @@ static uint64_t next_event(const struct keeper *k, uint64_t now)
 {
         uint64_t next = MIN(keeper_next_report(k), next_try(k, now));
 
-        if (!k->has_ended && k->leader_lives && k->kill_state == KILL_NONE &&
-            k->deadline_us != KEEPER_NEVER) {
+        if (!k->has_ended && k->leader_lives && k->kill_state == KILL_NONE)
                 next = MIN(next, k->deadline_us);
-                next = MIN(next, now + LOOK_US);
-        }
         if (!k->has_ended && !k->leader_lives && k->kill_state == KILL_NONE)
                 next = MIN(next, k->drained_us);
         if (k->kill_state == KILL_TERM)
@@ -274,32 +266,18 @@ static void fill(const struct keeper *k, struct pollfd polls[N_POLLS], uint64_t 
         }
 }
 
-/* We were to wait for @wait_us since the last call; KEEPER_NEVER: without end. Who has much to do is as likely to be
- * paused at work as while it waits, so no time is left out between the calls. */
-static void note_pause(struct keeper *k, uint64_t wait_us)
-{
-        uint64_t passed_us = keeper_now_us() - k->looked_us;
-
-        if (passed_us > wait_us && passed_us - wait_us >= PAUSE_US)
-                keeper_add_pause(passed_us - wait_us);
-        k->looked_us = keeper_now_us();
-}
-
 static void turn(struct keeper *k)
 {
         uint64_t now = keeper_now_us();
         uint64_t next = next_event(k, now);
         uint64_t wait_us = next > now ? next - now : 0;
-        long n;
         struct timespec wait = { .tv_sec = (time_t)(wait_us / 1000000),
                                  .tv_nsec = (long)(wait_us % 1000000) * 1000 };
         struct pollfd polls[N_POLLS];
 
         fill(k, polls, now);
-        n = kernel(SYS_ppoll, polls, N_POLLS, next == KEEPER_NEVER ? NULL : &wait, NULL,
-                   SIGSET_SIZE);
-        note_pause(k, next == KEEPER_NEVER ? next : wait_us);
-        if (n > 0) {
+        if (kernel(SYS_ppoll, polls, N_POLLS, next == KEEPER_NEVER ? NULL : &wait, NULL,
+                   SIGSET_SIZE) > 0) {
                 if (polls[ON_SHIM].revents)
                         on_shim(k);
                 if (polls[ON_STDOUT].revents)
@@ -310,7 +288,6 @@ static void turn(struct keeper *k)
                         (void)keeper_read_rich(k);
                 if (polls[ON_STDIN].revents)
                         keeper_write_input(k);
-                note_pause(k, 0); /* commands set deadlines */
                 for (unsigned i = 0; i < KEEPER_CONNECTIONS; i++)
                         if (polls[ON_CONNECTIONS + i].revents)
                                 keeper_connection_ready(k, &k->connections[i],
@@ -321,7 +298,6 @@ static void turn(struct keeper *k)
                 if (polls[ON_SIGNALS].revents)
                         on_signals(k);
         }
-        note_pause(k, 0);
         advance(k);
 }
 
@@ -361,7 +337,7 @@ void keeper_main(char **argv, char **envp)
                 keeper_leave(1); /* nobody to tell: the agent sees the lock and the socket go */
         keeper_connect(k, socket, true);
 
-        k->started_us = k->looked_us = keeper_now_us();
+        k->started_us = keeper_now_us();
         k->started_ms = keeper_unix_ms();
         r = keeper_prepare(k);
         if (r == 0)

@@ -46,7 +46,6 @@ static void on_timer(uv_timer_t *t);
 void process_start_timer(struct process *p, uint64_t ms)
 {
         /* The loop's idea of now may be older than the work of this turn, and a deadline must not be early. */
-        clock_deadline_set(&p->due, ms);
         uv_update_time(&p->supervisor->loop->uv);
         (void)uv_timer_start(&p->timer, on_timer, ms, 0);
 }
@@ -104,12 +103,6 @@ static bool ended_by_itself(const struct process *p)
                !(WIFSIGNALED(p->wait_status) && WTERMSIG(p->wait_status) == SIGKILL);
 }
 
-/* Not for what it was asked to execute, or where. */
-static bool is_for_want(const struct spawn_failure *f)
-{
-        return f->error == EAGAIN || f->error == ENOMEM || f->error == EMFILE || f->error == ENFILE;
-}
-
 static void compute_end(struct process *p, struct process_result *r)
 {
         int status = p->wait_status;
@@ -128,8 +121,6 @@ static void compute_end(struct process *p, struct process_result *r)
                 r->failure.stage = SPAWN_OK; /* it was us */
         if (r->failure.stage != SPAWN_OK) {
                 r->reason = END_SPAWN;
-                if (is_for_want(&r->failure))
-                        p->supervisor->n_failed++;
         } else if (!ended_by_itself(p)) {
                 r->reason = p->kill_reason;
                 /* Who was told to go and went says more than we could. */
@@ -260,11 +251,8 @@ static void stop_waiting(struct process *p)
 static void on_timer(uv_timer_t *t)
 {
         struct process *p = container_of(t, struct process, timer);
-        uint64_t rest_ms = clock_deadline_rest_ms(&p->due);
 
-        if (rest_ms > 0) /* it could not use the time of a pause, and gets it back */
-                process_start_timer(p, rest_ms);
-        else if (p->is_tree_unchecked)
+        if (p->is_tree_unchecked)
                 look_at_tree(p);
         else if (p->kill_state == KILL_TERM)
                 process_kill_now(p, p->kill_reason);

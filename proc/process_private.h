@@ -11,7 +11,6 @@
 #include <uv.h>
 
 #include "agent/base/buf.h"
-#include "agent/base/clock.h"
 #include "agent/base/id.h"
 #include "agent/base/list.h"
 #include "agent/loop/gate.h"
@@ -88,7 +87,6 @@ struct process {
 
         uv_timer_t
                 timer; /* deadline, then grace or drain, then the answer's own deadline, or the look at the tree */
-        struct clock_deadline due;
         uv_poll_t watch; /* cgroup.events of the leaf, while it outlives the leader */
         int watch_fd;
         struct cgroup_leaf leaf;
@@ -135,7 +133,6 @@ struct supervisor {
         int runtime_lock_fd; /* says that we use the runtime directory; -1: none */
         uint64_t n_counted[N_COUNTS];
         uint64_t n_started;
-        uint64_t n_failed;
         uint64_t n_rooms;    /* taken by others */
         bool is_room_wanted; /* somebody was refused one */
         void (*on_room)(void *arg);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A process may vanish between any two steps, and its number may go to another one. So all is found by its number
- * before its state is read, through a file that was opened first: that can be read only while the process has its
- * number, and so all that was found in between is of this process. A directory to find it in would do as well, but
- * opening is what costs most.
+/* A process may vanish between any two steps, and its number may go to another one. So each is opened once, as a
+ * directory, and everything is read through that: it either is of this process or fails.
  *
- * The user is the owner of the process's directory. For other files of /proc that is not so: those of processes that
+ * The user is the owner of that directory. For other files of /proc that is not so: those of processes that
  * changed their user belong to root. */
 
 #include "proc/system_snapshot.h"
@@ -14,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,7 +23,6 @@
 #include "agent/base/fd.h"
 #include "agent/base/limits.h"
 #include "agent/base/str.h"
-#include "proc/system_commands.h"
 #include "proc/system_cpu.h"
 #include "proc/system_stat.h"
 
@@ -37,7 +33,6 @@
 struct scan {
         struct system_snapshot *snapshot;
         struct system_cpu *cpu;
-        struct system_commands *commands;
         struct system_cpu_sample *samples; /* as many as rows */
         int proc_fd;
         uint64_t tick_us;
@@ -103,23 +98,22 @@ static int64_t booted_ms(void)
         return (us + 5000) / 10000 * 10;
 }
 
-/* Opens @name of the process @pid. */
-static int open_file(const struct scan *scan, const char *pid, const char *name)
+/* Reads @name below the directory @dir_fd, up to @size bytes. */
+static ssize_t read_file(int dir_fd, const char *name, char *dst, size_t size)
 {
-        char path[64];
-        int fd;
+        CLEANUP(fd_close) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+        size_t n_read = 0;
+        ssize_t n = 1;
 
-        (void)snprintf(path, sizeof(path), "%.16s/%s", pid, name);
-        fd = openat(scan->proc_fd, path, O_RDONLY | O_CLOEXEC);
-        return fd < 0 ? -errno : fd;
-}
-
-/* The kernel writes as much as there is room for, so one read is enough. */
-static ssize_t read_once(int fd, char *dst, size_t size)
-{
-        ssize_t n = read(fd, dst, size);
-
-        return n < 0 ? -errno : n;
+        if (fd < 0)
+                return -errno;
+        while (n > 0 && n_read < size) {
+                n = read(fd, dst + n_read, size - n_read);
+                if (n < 0)
+                        return -errno;
+                n_read += (size_t)n;
+        }
+        return (ssize_t)n_read;
 }
 
 /* The user's name, or NULL. */
@@ -165,47 +159,16 @@ static void account(struct scan *scan, struct system_process *p, const struct sy
                 .pid = p->pid,
                 .start_us = p->start_us,
                 .cpu_us = p->cpu_us,
-                .taken_us = clock_monotonic_us(),
+                .taken_us = clock_now_us(),
         };
         p->cpu_percent = system_cpu_share(scan->cpu, sample,
                                           now_us > p->start_us ? now_us - p->start_us : 0);
 }
 
-/* Reads the command line, if there is anything to read: @fd may be an error. Keeps it for the next look. */
-static int add_command(struct scan *scan, int fd, const struct system_stat *stat,
-                       struct system_process *p)
+/* Adds the process @name ("1234") below /proc, if it is still there. */
+static int add_process(struct scan *scan, const char *name)
 {
-        struct system_command command = {
-                .pid = stat->pid,
-                .start = stat->start_ticks,
-                .image = stat->image,
-                .read_us = clock_monotonic_us(),
-        };
-        ssize_t n = fd < 0 ? fd : read_once(fd, scan->command, sizeof(scan->command));
-        size_t size;
-
-        if (n < 0)
-                return is_fatal((int)n) ? (int)n : 0;
-        size = system_command_join(scan->command, (size_t)n, n == (ssize_t)sizeof(scan->command));
-        system_commands_keep(scan->commands, &command, scan->command, size);
-        return add_text(scan->snapshot, scan->command, size, &p->command);
-}
-
-static int add_known_command(struct scan *scan, const struct system_command *known,
-                             struct system_process *p)
-{
-        const char *text = system_commands_text(scan->commands, known);
-
-        system_commands_keep(scan->commands, known, text, known->size);
-        return add_text(scan->snapshot, text, known->size, &p->command);
-}
-
-/* Adds the process @name ("1234") below /proc, if it is still there. @known: the command line that it had lately, or
- * NULL. -EAGAIN: it is another program now. */
-static int add_process(struct scan *scan, const char *name, const struct system_command *known)
-{
-        CLEANUP(fd_close) int stat_fd = open_file(scan, name, "stat");
-        CLEANUP(fd_close) int command_fd = -ENOENT;
+        CLEANUP(fd_close) int fd = openat(scan->proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct system_snapshot *s = scan->snapshot;
         struct system_process p = { 0 };
         struct system_stat stat;
@@ -213,22 +176,16 @@ static int add_process(struct scan *scan, const char *name, const struct system_
         ssize_t n;
         int r;
 
-        if (stat_fd < 0)
-                return stat_fd;
-        if (!known)
-                command_fd = open_file(scan, name, "cmdline");
-        if (is_fatal(command_fd))
-                return command_fd;
-        if (fstatat(scan->proc_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        if (fd < 0)
                 return -errno;
-        n = read_once(stat_fd, scan->stat, sizeof(scan->stat));
+        n = read_file(fd, "stat", scan->stat, sizeof(scan->stat));
         if (n < 0)
                 return (int)n;
         r = system_stat_parse(scan->stat, (size_t)n, &stat);
         if (r < 0)
                 return r;
-        if (known && (known->start != stat.start_ticks || known->image != stat.image))
-                return -EAGAIN;
+        if (fstat(fd, &st) < 0)
+                return -errno;
 
         p = (struct system_process){
                 .pid = stat.pid,
@@ -241,9 +198,17 @@ static int add_process(struct scan *scan, const char *name, const struct system_
         };
         account(scan, &p, &stat);
         r = add_text(s, stat.name, stat.name_size, &p.name);
-        if (r == 0 && stat.has_memory)
-                r = known ? add_known_command(scan, known, &p)
-                          : add_command(scan, command_fd, &stat, &p);
+        if (r < 0)
+                return r;
+        n = read_file(fd, "cmdline", scan->command, sizeof(scan->command));
+        if (n > 0) {
+                bool is_cut = (size_t)n == sizeof(scan->command);
+
+                r = add_text(s, scan->command,
+                             system_command_join(scan->command, (size_t)n, is_cut), &p.command);
+        } else if (is_fatal((int)n)) {
+                r = (int)n;
+        }
         if (r < 0)
                 return r;
         s->processes[s->n++] = p;
@@ -279,9 +244,7 @@ static int add_all(struct scan *scan, DIR *dir)
                                 continue;
                 }
                 make_room(scan);
-                r = add_process(scan, d->d_name, system_commands_find(scan->commands, (pid_t)pid));
-                if (r == -EAGAIN)
-                        r = add_process(scan, d->d_name, NULL);
+                r = add_process(scan, d->d_name);
                 if (is_fatal(r))
                         return r;
         }
@@ -313,14 +276,13 @@ static void close_dir(DIR **dir)
 }
 
 /* See the header. */
-int system_snapshot_take(struct system_cpu *cpu, struct system_commands *commands,
-                         struct system_owners *owners, struct system_snapshot **ret,
-                         struct error *err)
+int system_snapshot_take(struct system_cpu *cpu, struct system_owners *owners,
+                         struct system_snapshot **ret, struct error *err)
 {
         __attribute__((cleanup(close_dir))) DIR *dir = opendir("/proc");
         CLEANUP(system_snapshot_free) struct system_snapshot *s = xnew(struct system_snapshot);
         CLEANUP(mem_free) struct scan *scan = xnew(struct scan);
-        uint64_t now_us = clock_monotonic_us(), reference_us; /* others run while we are stopped */
+        uint64_t now_us = clock_now_us(), reference_us;
         int r;
 
         buf_init(&s->texts, 0);
@@ -332,7 +294,6 @@ int system_snapshot_take(struct system_cpu *cpu, struct system_commands *command
 
         scan->snapshot = s;
         scan->cpu = cpu;
-        scan->commands = commands;
         scan->proc_fd = dirfd(dir);
         scan->tick_us = 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
         scan->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -340,13 +301,11 @@ int system_snapshot_take(struct system_cpu *cpu, struct system_commands *command
         scan->booted_ms = booted_ms();
 
         reference_us = system_cpu_begin(cpu, now_us);
-        system_commands_begin(commands, now_us);
         s->cpu_interval_us = reference_us > 0 ? now_us - reference_us : 0;
         r = add_all(scan, dir);
         if (r == 0) {
                 sort(scan);
                 system_cpu_end(cpu, scan->samples, s->n);
-                system_commands_end(commands);
                 system_owners_mark(&s->owners, s->processes, s->n);
         }
         free(scan->samples);

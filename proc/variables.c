@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* One batch of changes at a time: a worker applies them to a copy, which it writes, and which then becomes what is in
- * force. Each change may need a copy of a thousand variables, so not even that is done on the loop. */
+/* One batch of changes at a time: they are applied to a copy, the copy is written, and becomes what is in force. */
 
 #include "proc/variables.h"
 
@@ -10,7 +9,6 @@
 #include <string.h>
 
 #include "agent/base/alloc.h"
-#include "agent/base/clock.h"
 #include "agent/base/limits.h"
 #include "agent/base/list.h"
 #include "agent/base/str.h"
@@ -42,8 +40,6 @@ struct variables {
         bool is_busy;
 
         struct timer *turn; /* of the loop, in which the next batch begins */
-        void (*on_change)(void *arg);
-        void *watcher;
         void (*on_closed)(void *arg);
         void *arg;
 };
@@ -62,24 +58,13 @@ static size_t size_of(json_t *entries)
         return size;
 }
 
-static void remove_entries(json_t *from, json_t *entries)
+static void remove_entries(json_t *from, json_t *entries, size_t *ret_n)
 {
         const char *name;
         json_t *value;
 
         json_object_foreach(entries, name, value)
-                (void)json_object_del(from, name); /* it may not be there */
-}
-
-static size_t n_missing(json_t *before, const json_t *after)
-{
-        const char *name;
-        json_t *value;
-        size_t n = 0;
-
-        json_object_foreach(before, name, value)
-                n += json_object_get(after, name) == NULL;
-        return n;
+                *ret_n += json_object_del(from, name) == 0;
 }
 
 /* The entries to be set: those with the mask are what they were, or nothing. */
@@ -96,42 +81,31 @@ static void set_entries(json_t *to, const json_t *before, const struct variables
         }
 }
 
-static int check(json_t *entries)
+static int apply(struct variables_state *s, const struct variables_change *c, size_t *ret_n)
 {
-        if (json_object_size(entries) > LIMIT_ENV_ENTRIES)
-                return VARIABLES_E_TOO_MANY;
-        return size_of(entries) > LIMIT_ENV_BYTES ? VARIABLES_E_TOO_BIG : 0;
-}
-
-static int64_t new_timestamp(const struct variables_state *s, const struct variables_change *c)
-{
-        if (c->verb == VARIABLES_CLEAR)
-                return MIN(s->timestamp_us, clock_realtime_s() * 1000000);
-        return c->timestamp_us ? c->timestamp_us : s->timestamp_us;
-}
-
-static int apply(struct variables_state *s, const struct variables_change *c, size_t *ret_n_removed)
-{
-        bool is_new = c->verb == VARIABLES_REPLACE || c->verb == VARIABLES_CLEAR;
+        size_t n_before = json_object_size(s->entries);
         json_t *entries;
-        int r;
 
         if (c->timestamp_us && c->timestamp_us < s->timestamp_us)
                 return VARIABLES_E_OLD;
-        entries = is_new ? json_object() : json_copy(s->entries);
+        entries = c->verb == VARIABLES_REPLACE ? json_object() : json_copy(s->entries);
         if (c->verb == VARIABLES_REMOVE)
-                remove_entries(entries, c->entries);
-        else if (c->verb != VARIABLES_CLEAR)
+                remove_entries(entries, c->entries, ret_n);
+        else
                 set_entries(entries, s->entries, c);
-        r = check(entries);
-        if (r != 0) {
+        if (c->verb == VARIABLES_REPLACE && json_object_size(c->entries) == 0)
+                *ret_n = n_before;
+        if (json_object_size(entries) > LIMIT_ENV_ENTRIES || size_of(entries) > LIMIT_ENV_BYTES) {
+                int r = json_object_size(entries) > LIMIT_ENV_ENTRIES ? VARIABLES_E_TOO_MANY
+                                                                      : VARIABLES_E_TOO_BIG;
+
                 json_decref(entries);
                 return r;
         }
-        *ret_n_removed = n_missing(s->entries, entries);
-        s->timestamp_us = new_timestamp(s, c);
         json_decref(s->entries);
         s->entries = entries;
+        if (c->timestamp_us)
+                s->timestamp_us = c->timestamp_us;
         return 0;
 }
 
@@ -161,24 +135,16 @@ static void close_if_idle(struct variables *v)
 }
 
 /* On a worker's thread. */
-static void apply_and_write(void *arg)
+static void write_next(void *arg)
 {
         struct variables *v = arg;
 
-        list_for_each(item, &v->batch) {
-                struct waiting *w = list_entry(item, struct waiting, link);
-
-                w->result = apply(&v->next, &w->change, &w->n_removed);
-        }
-        v->result = v->dir && v->next.entries != v->state.entries
-                            ? variables_file_write(v->dir, &v->next, &v->error)
-                            : 0;
+        v->result = v->dir ? variables_file_write(v->dir, &v->next, &v->error) : 0;
 }
 
 static void end_batch(void *arg)
 {
         struct variables *v = arg;
-        bool is_other = v->result == 0 && v->next.entries != v->state.entries;
         struct list ended;
 
         if (v->result == 0) {
@@ -197,8 +163,6 @@ static void end_batch(void *arg)
         v->is_busy = false;
         if (!v->on_closed && !list_is_empty(&v->waiting))
                 timer_start(v->turn, 0);
-        if (is_other && !v->on_closed && v->on_change)
-                v->on_change(v->watcher);
         list_for_each_safe(item, &ended) {
                 struct waiting *w = list_entry(item, struct waiting, link);
                 bool was_applied = w->result == 0;
@@ -219,49 +183,45 @@ static void begin_batch(void *arg)
                 .timestamp_us = v->state.timestamp_us,
         };
         list_for_each_safe(item, &v->waiting) {
+                struct waiting *w = list_entry(item, struct waiting, link);
+
+                w->result = apply(&v->next, &w->change, &w->n_removed);
                 list_remove(item);
                 list_append(&v->batch, item);
         }
         v->error = (struct error)ERROR_INIT;
         v->is_busy = true;
-        if (job_run(v->loop, v, apply_and_write, end_batch) < 0) {
+        if (job_run(v->loop, v, write_next, end_batch) < 0) {
                 v->result = error_set(&v->error, -EAGAIN, "no worker thread");
                 end_batch(v);
         }
 }
 
 /* See the header. */
-int variables_apply(struct variables *v, const struct variables_change *change)
+void variables_apply(struct variables *v, const struct variables_change *change)
 {
-        struct waiting *w;
+        struct waiting *w = xnew(struct waiting);
 
-        if (v->on_closed) {
-                json_decref(change->entries);
-                return -ESHUTDOWN;
-        }
-        w = xnew(struct waiting);
         w->change = *change;
         list_append(&v->waiting, &w->link);
         if (!v->is_busy)
                 timer_start(v->turn, 0);
-        return 0;
 }
 
 /* --- life --- */
 
 /* See the header. */
-struct variables *variables_new(struct loop *l, const char *dir, bool is_kept)
+struct variables *variables_new(struct loop *l, const char *dir)
 {
         struct variables *v = xnew(struct variables);
         struct error why = ERROR_INIT;
 
         v->loop = l;
-        v->dir = is_kept ? xstrdup(dir) : NULL;
+        v->dir = dir ? xstrdup(dir) : NULL;
         list_init(&v->waiting);
         list_init(&v->batch);
         v->turn = timer_new(l, begin_batch, v);
-        if (!is_kept) {
-                variables_file_remove(dir);
+        if (!dir) {
                 v->state.entries = json_object();
         } else if (variables_file_read(dir, &v->state, &why) < 0) {
                 log_warning("the global variables are lost", "error=%s", log_quote(why.message));
@@ -289,13 +249,6 @@ struct variables *variables_free(struct variables *v)
         free(v->dir);
         free(v);
         return NULL;
-}
-
-/* See the header. */
-void variables_watch(struct variables *v, void (*on_change)(void *arg), void *arg)
-{
-        v->on_change = on_change;
-        v->watcher = arg;
 }
 
 /* See the header. */

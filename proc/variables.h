@@ -21,7 +21,6 @@ enum variables_verb {
         VARIABLES_REPLACE, /* by the entries */
         VARIABLES_MERGE,   /* the entries into what there is */
         VARIABLES_REMOVE,  /* the names of the entries */
-        VARIABLES_CLEAR, /* all; and a time stamp from the future, which would keep out all others, goes as well */
 };
 
 /* Positive outcomes. */
@@ -36,15 +35,14 @@ struct variables_change {
                 masked; /* an entry with this value leaves the variable alone; NULL: there is none */
         int64_t timestamp_us; /* Unix time; what is older than the last one is not applied; 0: always is */
         /* Called once, on the loop, never from inside variables_apply. @result is 0, one of the outcomes, or a negative
-         * errno (it could not be written: nothing was changed); @err says why. @n: how many variables there are not any
-         * more. */
+         * errno (it could not be written: nothing was changed); @err says why. @n: how many variables were removed. */
         void (*done)(void *arg, int result, size_t n, const struct error *err);
         void *arg;
 };
 
-/* @dir: where the file is, or will be. One that cannot be read is moved aside, with a warning. If they are not to be
- * kept there is none, nor does one stay that an agent before us has kept. */
-struct variables *variables_new(struct loop *l, const char *dir, bool is_kept);
+/* @dir: where the file is, or will be; NULL: they are not kept. A file that cannot be read is moved aside, with a
+ * warning. */
+struct variables *variables_new(struct loop *l, const char *dir);
 /* Calls who waits, with -ESHUTDOWN; @on_closed(@arg) later, when no worker needs anything any more. */
 void variables_close(struct variables *v, void (*on_closed)(void *arg), void *arg);
 /* After on_closed. Returns NULL. */
@@ -52,8 +50,4 @@ struct variables *variables_free(struct variables *v);
 
 /* The variables in force: an object of strings, never changed, but replaced by each change. Borrowed. */
 json_t *variables_get(const struct variables *v);
-/* @on_change(@arg) is called on the loop whenever others are in force, before who asked for that is told. One watcher;
- * NULL: none. */
-void variables_watch(struct variables *v, void (*on_change)(void *arg), void *arg);
-/* -ESHUTDOWN after variables_close: nothing will be called, but the entries are taken all the same. */
-int variables_apply(struct variables *v, const struct variables_change *change);
+void variables_apply(struct variables *v, const struct variables_change *change);

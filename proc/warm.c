@@ -114,31 +114,6 @@ void warm_set_options(struct warm *w, const struct warm_options *o)
 }
 
 /* See the header. */
-void warm_set_variables(struct warm *w, json_t *variables)
-{
-        if (w->is_closing)
-                return;
-        json_decref(w->variables);
-        w->variables = json_incref(variables);
-        for (int i = 0; i < N_POOLS; i++)
-                warm_pool_look_at_variables(&w->pools[i]);
-}
-
-/* See the header. */
-void warm_renew(struct warm *w)
-{
-        for (int i = 0; i < N_POOLS; i++) {
-                struct warm_pool *pool = &w->pools[i];
-
-                if (!pool->is_wanted || !warm_pool_is_on(pool))
-                        continue;
-                pool->restarts++;
-                warm_pool_end(pool, WARM_MISS_STALE);
-                warm_pool_kick(pool, 0);
-        }
-}
-
-/* See the header. */
 void warm_unlive(struct warm *w)
 {
         void (*on_closed)(void *arg) = w->on_closed;
@@ -148,7 +123,6 @@ void warm_unlive(struct warm *w)
                 return;
         supervisor_unref(w->supervisor);
         free_options(w);
-        json_decref(w->variables);
         for (int i = 0; i < N_POOLS; i++)
                 strv_free(w->pools[i].envp);
         free(w);
@@ -242,38 +216,10 @@ static json_t *describe_pool(const struct warm_pool *pool)
                          "target", (json_int_t)pool->target,                             //
                          "server_pid", server,                                           //
                          "pids", pids_of_pool(pool),                                     //
-                         "hits", (json_int_t)(pool->hits - pool->lost),                  //
+                         "hits", (json_int_t)pool->hits,                                 //
                          "misses", misses,                                               //
                          "restarts", (json_int_t)pool->restarts,                         //
                          "resident_bytes", (json_int_t)resident_of_pool(pool));
-}
-
-/* See the header. */
-const char *warm_miss_name(enum warm_miss miss)
-{
-        return miss_names[miss];
-}
-
-/* See the header. */
-bool warm_count(const struct warm *w, unsigned i, struct warm_counts *ret)
-{
-        const struct warm_pool *pool;
-
-        if (i >= N_POOLS)
-                return false;
-        pool = &w->pools[i];
-        *ret = (struct warm_counts){
-                .pool = warm_pool_names[i],
-                .is_enabled = warm_pool_is_on(pool),
-                .n_ready = pool->n_children[CHILD_READY],
-                .n_starting = (uint64_t)n_starting(pool),
-                .n_waiting = pool->n_waiting,
-                .hits = pool->hits,
-                .lost = pool->lost,
-                .restarts = pool->restarts,
-        };
-        memcpy(ret->misses, pool->misses, sizeof(ret->misses));
-        return true;
 }
 
 /* See the header. */

@@ -84,13 +84,6 @@ struct warm_request {
 struct warm *warm_new(struct loop *l, struct supervisor *s, const struct warm_options *o);
 /* Copies what may change at run time; pools that were given up get another chance. */
 void warm_set_options(struct warm *w, const struct warm_options *o);
-/* The global variables (an object of strings) are others now; it is borrowed. Processes that wait are started again if
- * the change matters to them: if something is another that counts when an interpreter starts, or another one is
- * found. */
-void warm_set_variables(struct warm *w, json_t *variables);
-/* Replaces all that wait, and their servers: what they have drawn at random may be known to another machine that was
- * started from the same saved state. */
-void warm_renew(struct warm *w);
 /* Ends all that wait, calls @done of who waits for them, and in the end @on_closed, right before it is freed. To be
  * called when the supervisor is being closed: it waits for us. */
 void warm_close(struct warm *w, void (*on_closed)(void *arg), void *arg);
@@ -108,20 +101,3 @@ void warm_request_lost(struct warm *w, struct warm_request *q);
 
 /* For GET /metrics/snapshot: { pool: { ready, server_pid, hits, misses: { reason: n } … } … }; a new reference. */
 json_t *warm_describe(const struct warm *w);
-
-/* The numbers alone, since the start but for the first three, which are of now. */
-struct warm_counts {
-        const char *pool; /* a constant */
-        bool is_enabled;
-        uint64_t n_ready;
-        uint64_t n_starting;
-        uint64_t n_waiting; /* executions */
-        uint64_t hits;
-        uint64_t lost; /* hits that came to nothing: counted as misses, too */
-        uint64_t misses[N_WARM_MISSES];
-        uint64_t restarts;
-};
-
-/* Of pool @i, from 0 on. False: there is none. */
-bool warm_count(const struct warm *w, unsigned i, struct warm_counts *ret);
-const char *warm_miss_name(enum warm_miss miss);

@@ -159,8 +159,7 @@ void warm_pool_pause(struct warm_pool *pool)
 
 /* --- out of date --- */
 
-/* How long the machine has been suspended since it was started, or we have stood still: as a snapshot of it is, and its
- * clones. This is asked before a waiting process is used, so that none is that another machine has as well. */
+/* How long the machine has been suspended since it was started: as a snapshot of it is, and its clones. */
 static int64_t asleep_us(void)
 {
         struct timespec boot, awake;
@@ -168,7 +167,7 @@ static int64_t asleep_us(void)
         if (clock_gettime(CLOCK_BOOTTIME, &boot) < 0 || clock_gettime(CLOCK_MONOTONIC, &awake) < 0)
                 return 0;
         return (int64_t)(boot.tv_sec - awake.tv_sec) * 1000000 +
-               (boot.tv_nsec - awake.tv_nsec) / 1000 + (int64_t)clock_paused_us();
+               (boot.tv_nsec - awake.tv_nsec) / 1000;
 }
 
 static void become_stale(struct warm_pool *pool)
@@ -252,8 +251,7 @@ void warm_pool_on_ready(struct warm_pool *pool, const char *paths, size_t size)
 static int look_around(struct warm_pool *pool)
 {
         pool->envp = strv_free(pool->envp);
-        pool->envp = warm_environment_of_pool(pool->kind, supervisor_user(pool->warm->supervisor),
-                                              pool->warm->variables);
+        pool->envp = warm_environment_of_pool(supervisor_user(pool->warm->supervisor));
         if (!pool->envp)
                 return -E2BIG;
         pool->asleep_us = asleep_us();

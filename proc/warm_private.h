@@ -37,9 +37,9 @@ struct warm_child {
         struct list link; /* pool->children[state] */
         struct warm_pool *pool;
         enum child_state state;
-        char id[ID_SIZE]; /* while it waits */
-        int fds[N_ENDS];  /* ours; -1: handed over, or closed */
-        int status_fd;    /* of one that was spawned, until it is taken; -1: it was forked */
+        char id[ID_SIZE];
+        int fds[N_ENDS]; /* ours; -1: handed over, or closed */
+        int status_fd;   /* of one that was spawned, until it is taken; -1: it was forked */
         struct cgroup_leaf leaf;
         uint64_t since_ms;                  /* asked for, or born */
         bool has_process;                   /* that has to be reaped */
@@ -114,7 +114,6 @@ struct warm_pool {
         int64_t asleep_us; /* how long the machine had been suspended when the oldest child was born */
 
         uint64_t hits;
-        uint64_t lost; /* of these; they are misses as well */
         uint64_t misses[N_WARM_MISSES];
         uint64_t restarts;
 };
@@ -131,8 +130,7 @@ struct warm {
         struct supervisor *supervisor; /* a reference */
         struct warm_options options;   /* strings are owned copies */
         struct warm_pool pools[N_POOLS];
-        char **preload;    /* top-level names */
-        json_t *variables; /* the global ones; a reference, or NULL */
+        char **preload; /* top-level names */
         struct list leaves;
         bool may_not_limit; /* the processes of the user who they run as: this has been tried */
         unsigned n_live;    /* objects and handles that must be gone before we are */
@@ -154,14 +152,8 @@ char **warm_scan_names(const char *text);
 /* Whether what counts at an interpreter's start is the same in @envp, of an execution in @cwd, as in @pool's. */
 bool warm_environment_fits(enum pool_kind kind, char *const *pool, char *const *envp,
                            const char *cwd);
-/* A new strv: what an execution without an environment of its own would get, but for PYTHONPATH, and for those of the
- * variables in @global (or NULL) that do not matter at the start. NULL: it cannot be. */
-char **warm_environment_of_pool(enum pool_kind kind, const struct credentials *user,
-                                json_t *global);
-/* Whether processes that were started with @a are as good as ones with @b, as far as variables decide it. */
-bool warm_environment_is_same(enum pool_kind kind, char *const *a, char *const *b);
-/* The global variables are others now: ends what they matter to, so that it is started again. */
-void warm_pool_look_at_variables(struct warm_pool *pool);
+/* A new strv: what an execution without an environment of its own would get, but for PYTHONPATH. NULL: it cannot be. */
+char **warm_environment_of_pool(const struct credentials *user);
 /* -ENOENT: not found, or not by an absolute path. */
 int warm_program_find(enum pool_kind kind, char *const *envp, struct warm_program *ret);
 /* The rest of what there is to know of the one that a pool is made from. */

@@ -64,19 +64,9 @@
 #define LIMIT_CPU_SECONDS     (8784 * 3600)       /* as max-timeout */
 #define LIMIT_TASKS           4194304             /* as max-tasks */
 
-/* Rates */
-#define LIMIT_RATE_SUBJECTS 64 /* whose requests are counted at the same time */
-
-/* Metrics */
-#define LIMIT_METRICS_STREAMS 32 /* clients that follow them at the same time */
-
 /* WebSockets */
 #define LIMIT_WS_QUEUE   (64 * KIB) /* answers that wait before no more messages are read */
 #define LIMIT_WS_CLOSING 64 /* connections that the library may have beyond max-websockets */
-
-/* Health */
-#define LIMIT_HEALTH_LAG_MS     1000  /* of the loop, again and again */
-#define LIMIT_HEALTH_SILENCE_MS 10000 /* until a check that does not come back has failed */
 
 /* Terminals */
 #define LIMIT_TERMINAL_RING (1 * MIB) /* output that is kept for who comes back */
@@ -101,9 +91,6 @@
 #define LIMIT_PROCESS_LISTING \
         (4 * MIB)                 /* text of one list; it ends with the row that reaches this */
 #define LIMIT_PROCESS_LISTINGS 32 /* requests that wait for the next look */
-
-/* The machine */
-#define LIMIT_HOST_WAITING 256 /* requests that wait for fresh readings */
 
 /* Background jobs */
 #define LIMIT_JOB_NAME          256

@@ -26,7 +26,6 @@
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
 #include "agent/http/upgrade_private.h"
-#include "agent/metrics.h"
 
 static const char *header(const struct request *req, const char *name)
 {
@@ -220,8 +219,6 @@ static void check_token(struct request *req)
         CLEANUP(mem_free) char *bearer = NULL;
         const char *authorization = header(req, "Authorization");
         const char *why = NULL;
-        const struct server_environment *e = server_environment(req->server);
-        enum auth_result result;
 
         if (!needs_token(req))
                 return;
@@ -236,9 +233,8 @@ static void check_token(struct request *req)
                              log_quote(header(req, "Origin")));
                 return;
         }
-        result = auth_check(e->auth, authorization, clock_realtime_s(), &req->principal, &why);
-        e->metrics->refused_tokens += result != AUTH_OK;
-        switch (result) {
+        switch (auth_check(server_environment(req->server)->auth, authorization, clock_realtime_s(),
+                           &req->principal, &why)) {
         case AUTH_OK:
                 return;
         case AUTH_MISSING:
@@ -257,35 +253,6 @@ static void check_token(struct request *req)
         log_info("token refused", "id=%s reason=%s", req->id, log_quote(why ? why : "?"));
         request_set_header(req, "WWW-Authenticate", "Bearer error=\"invalid_token\"");
         request_fail(req, PROBLEM_INVALID_TOKEN, "Invalid or expired token");
-}
-
-/* See request.h. */
-bool request_has_token(const struct request *req)
-{
-        struct principal ignored;
-        const char *why = NULL;
-
-        return needs_token(req) ||
-               auth_check(server_environment(req->server)->auth, header(req, "Authorization"),
-                          clock_realtime_s(), &ignored, &why) == AUTH_OK;
-}
-
-/* Who needs no token is nobody's concern here: a health check must not use up what its sandbox has. */
-static void check_rate(struct request *req)
-{
-        const struct server_options *o = server_options(req->server);
-        char seconds[24];
-
-        if (o->rate_limit == 0 || !needs_token(req) ||
-            rates_take(server_rates(req->server), req->principal.subject, o->rate_limit,
-                       &req->rate))
-                return;
-        (void)snprintf(seconds, sizeof(seconds), "%llu", (unsigned long long)req->rate.retry_s);
-        server_environment(req->server)->metrics->refused_rate++;
-        request_set_header(req, "Retry-After", seconds);
-        request_fail(req, PROBLEM_LIMIT_REACHED,
-                     "more than %llu requests in a minute (option rate-limit); try again in %s s",
-                     (unsigned long long)o->rate_limit, seconds);
 }
 
 static uint64_t max_body(const struct request *req)
@@ -383,8 +350,7 @@ static const char *skip_authority(const char *target)
 /* See request_private.h. */
 void request_begin(struct request *req, const char *method, const char *path, const char *version)
 {
-        static void (*const checks[])(struct request *) = { check_route,    check_token,
-                                                            check_rate,     check_limits,
+        static void (*const checks[])(struct request *) = { check_route, check_token, check_limits,
                                                             check_encoding, idempotency_check };
 
         connection_expect(req->connection, 0);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <microhttpd.h>
 
@@ -29,8 +30,6 @@
 #include "agent/base/log.h"
 #include "agent/http/connection.h"
 #include "agent/http/idempotency.h"
-#include "agent/http/listener.h"
-#include "agent/http/rate.h"
 #include "agent/http/request_private.h"
 #include "agent/http/router.h"
 #include "agent/http/server_private.h"
@@ -53,13 +52,11 @@ struct server {
         struct server_options options;
         struct router *router;
         struct idempotency *idempotency;
-        struct rates *rates;
         struct MHD_Daemon *mhd;
-        struct listener *listener; /* NULL: drained */
-        bool is_due;               /* MHD wants to run */
+        int listen_fd;
+        bool is_due; /* MHD wants to run */
         bool is_draining;
-        bool has_hang_ups;  /* that MHD should be told of */
-        uint64_t paused_us; /* clock_paused_us, as the connections know it */
+        bool has_hang_ups; /* that MHD should be told of */
         struct list connections;
         struct list requests;
         uint64_t n_requests;
@@ -101,12 +98,6 @@ const struct router *server_router(const struct server *s)
 struct idempotency *server_idempotency(const struct server *s)
 {
         return s->idempotency;
-}
-
-/* See server_private.h. */
-struct rates *server_rates(const struct server *s)
-{
-        return s->rates;
 }
 
 /* Whether server_drain was called. */
@@ -176,21 +167,21 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
         struct server *s = cls;
 
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-                int fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)
-                                 ->connect_fd;
-                struct connection *c = connection_new(&s->connections, fd);
+                struct connection *c = connection_new(
+                        &s->connections,
+                        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)
+                                ->connect_fd);
 
-                listener_client_came(s->listener);
                 connection_expect(c, s->options.header_timeout_ms);
                 c->owner = s;
                 connection_watch(c, &s->environment.loop->uv, on_hangup);
                 s->environment.metrics->connections++;
-                s->environment.metrics->connections_total++;
                 *socket_context = c;
         } else {
                 s->environment.metrics->connections--;
                 *socket_context = connection_free(*socket_context);
-                listener_client_left(s->listener);
+                /* At its limit MHD stops listening, and only begins again when it is run once more. */
+                server_wake(s);
         }
 }
 
@@ -210,7 +201,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
                                  const char *method, const char *version, const char *data,
                                  size_t *size, void **context)
 {
-        (void)cls, (void)conn;
+        (void)cls;
+        (void)conn;
         return request_access(*context, method, url, version, data, size);
 }
 
@@ -272,7 +264,6 @@ static void check_idle(struct server *s)
 static void run_if_due(struct server *s)
 {
         if (s->is_due && s->mhd) {
-                connection_forgive_pause(&s->connections, &s->paused_us);
                 turn(s);
                 if (s->has_hang_ups)
                         connection_tell_hang_ups(&s->connections);
@@ -306,7 +297,6 @@ static void on_tick(uv_timer_t *tick)
 
         s->environment.metrics->connections_cut += connection_cut_expired(&s->connections);
         connection_note_progress(&s->connections);
-        listener_try_again(s->listener);
         /* Again, should MHD have had more to read than one turn allows. */
         connection_tell_hang_ups(&s->connections);
         list_for_each_safe(pos, &s->requests) {
@@ -331,6 +321,7 @@ static int start_mhd(struct server *s, struct error *err)
 {
         struct MHD_OptionItem options[] = {
                 { MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, s },
+                { MHD_OPTION_LISTEN_SOCKET, s->listen_fd, NULL },
                 { MHD_OPTION_CONNECTION_LIMIT, (intptr_t)s->options.max_connections, NULL },
                 { MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_CONNECTION_MEMORY, NULL },
                 { MHD_OPTION_CONNECTION_TIMEOUT,
@@ -338,25 +329,17 @@ static int start_mhd(struct server *s, struct error *err)
                 { MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, s },
                 { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s },
                 { MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, s },
-                /* Else MHD does not use sendfile, which knows no MSG_NOSIGNAL. */
+                /* Without it MHD does not use sendfile, which knows no MSG_NOSIGNAL. */
                 { MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL },
                 { MHD_OPTION_END, 0, NULL },
         };
 
         s->mhd = MHD_start_daemon(
-                MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
-                        MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
-                0, NULL, NULL, on_access, s, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+                MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0,
+                NULL, NULL, on_access, s, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
         if (!s->mhd)
                 return error_set(err, errno > 0 ? -errno : -EIO, "start the HTTP server");
         return 0;
-}
-
-static void free_tables(struct server *s)
-{
-        router_free(s->router);
-        idempotency_free(s->idempotency);
-        rates_free(s->rates);
 }
 
 static void on_gate_empty(struct gate *gate)
@@ -365,7 +348,8 @@ static void on_gate_empty(struct gate *gate)
         void (*on_closed)(void *arg) = s->on_closed;
         void *arg = s->on_closed_arg;
 
-        free_tables(s);
+        router_free(s->router);
+        idempotency_free(s->idempotency);
         free(s);
         if (on_closed)
                 on_closed(arg);
@@ -415,24 +399,24 @@ int server_new(const struct server_environment *e, const struct server_options *
 
         s->environment = *e;
         s->options = *o;
+        s->listen_fd = listen_fd;
         list_init(&s->connections);
         list_init(&s->requests);
         s->idempotency = idempotency_new();
-        s->rates = rates_new();
         gate_init(&s->gate, on_gate_empty);
 
         r = router_new(e->routes, e->n_routes, &s->router, err);
         if (r == 0)
                 r = start_mhd(s, err);
         if (r == 0)
-                r = listener_new(s, s->mhd, STEAL_FD(listen_fd), &s->listener, err);
-        if (r == 0)
                 r = start_handles(s, err);
         if (r < 0) {
-                listener_free(s->listener);
-                MHD_stop_daemon(s->mhd); /* harmless on NULL */
-                fd_close(listen_fd);
-                free_tables(s);
+                if (s->mhd)
+                        MHD_stop_daemon(s->mhd);
+                else
+                        fd_close(listen_fd);
+                router_free(s->router);
+                idempotency_free(s->idempotency);
                 free(s);
                 return r;
         }
@@ -448,20 +432,13 @@ void server_set_options(struct server *s, const struct server_options *o)
 }
 
 /* See the header. */
-void server_resumed(struct server *s)
-{
-        connection_check_all(&s->connections);
-        server_wake(s);
-}
-
-/* See the header. */
 void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg)
 {
         assert(!s->is_draining);
         s->is_draining = true;
         s->on_idle = on_idle;
         s->on_idle_arg = arg;
-        s->listener = listener_free(s->listener);
+        s->listen_fd = fd_close(MHD_quiesce_daemon(s->mhd));
         connection_cut_idle(&s->connections);
         stream_end_all(&s->requests);
         server_wake(s);

@@ -26,7 +26,6 @@ struct server_options {
         uint64_t idle_timeout_ms; /* read at the start only */
         uint64_t heartbeat_ms;
         uint64_t idempotency_ttl_ms; /* that answers to requests with an Idempotency-Key are kept */
-        uint64_t rate_limit;         /* requests of one subject per minute; 0: nobody counts */
         bool public_info;
         char *const *cors_origins; /* borrowed; NULL or empty: off */
 };
@@ -46,10 +45,6 @@ int server_new(const struct server_environment *e, const struct server_options *
                struct server **ret, struct error *err);
 /* Options may change at run time. */
 void server_set_options(struct server *s, const struct server_options *o);
-
-/* Clients may have left while we stood still, unnoticed: closes connections without a request, and has the kernel find
- * out whether the others are still there. */
-void server_resumed(struct server *s);
 
 /* Stops listening, closes idle connections, ends streams and answers new requests with 503; calls @on_idle once there
  * is no request left. */

@@ -11,7 +11,6 @@
 
 struct work {
         uv_work_t uv;
-        struct loop *loop;
         void *job;
         void (*run)(void *job);
         void (*done)(void *job);
@@ -32,7 +31,6 @@ static void on_done(uv_work_t *uv, int status)
         void *job = w->job;
 
         (void)status;
-        w->loop->n_jobs--;
         free(w);
         done(job);
 }
@@ -43,7 +41,6 @@ int job_run(struct loop *l, void *job, void (*run)(void *job), void (*done)(void
         struct work *w = xnew(struct work);
         int r;
 
-        w->loop = l;
         w->job = job;
         w->run = run;
         w->done = done;
@@ -51,7 +48,5 @@ int job_run(struct loop *l, void *job, void (*run)(void *job), void (*done)(void
         r = uv_queue_work(&l->uv, &w->uv, on_run, on_done);
         if (r < 0)
                 free(w);
-        else
-                l->n_jobs++;
         return r;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A timer for those who do not deal with the loop's own types. As clock_now_ms it stands still while the program does:
- * it is what deadlines are made of. */
+/* A timer for those who do not deal with the loop's own types. */
 
 #include <stdint.h>
 

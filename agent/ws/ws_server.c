@@ -115,9 +115,7 @@ static int on_receive(struct ws *ws, const char *data, size_t size)
         if (ws->is_cut)
                 return -1;
         ws->received_ms = clock_now_ms();
-        ws->alive_by_ms = 0;
         ws->received += size;
-        ws->server->metrics->websocket_received += size;
         if (ws->state != WS_OPEN)
                 return 0;
         ws->message.max = ws->server->options.max_message;
@@ -239,7 +237,6 @@ struct ws *ws_accept(struct ws_server *s, struct request *req, const struct ws_o
         list_init(&ws->due_link);
         list_append(&s->connections, &ws->link);
         s->metrics->websockets = ++s->n_connections;
-        s->metrics->websockets_total++;
         request_reply_upgrade(req, &upgrade, ws);
         return ws;
 }

@@ -26,7 +26,6 @@
 #include "agent/base/list.h"
 #include "agent/config.h"
 #include "handlers/execution/launch.h"
-#include "handlers/execution/tally.h"
 #include "handlers/jobs/callback.h"
 #include "handlers/jobs/program.h"
 #include "handlers/jobs/submission.h"
@@ -125,11 +124,8 @@ static void explain(struct job *job, const struct spawn_failure *failure)
 static bool ended_here(const struct app *app, const struct job *job)
 {
         int64_t age_s = (int64_t)((clock_now_ms() - app->metrics.started_ms + 999) / 1000);
-        int64_t ended_ms = job_ended_ms(job);
 
-        /* The wall clock may have been set since: forward, as after a pause, or back. */
-        return ended_ms >= app->metrics.started_realtime_ms ||
-               clock_realtime_s() - ended_ms / 1000 <= age_s;
+        return clock_realtime_s() - job_ended_ms(job) / 1000 <= age_s;
 }
 
 /* By refuse, or under an earlier agent. The registry itself has a sentence at best. */
@@ -145,6 +141,15 @@ static bool was_executed(const struct job *job)
                                                        : job_started_ms(job) > 0;
 }
 
+static void count(struct app *app, const struct job *job)
+{
+        const struct job_status *result = job_result(job);
+
+        app->metrics.executions_total++;
+        if (result->reason != KEEPER_EXIT || result->exit_code != 0)
+                app->metrics.executions_failed++;
+}
+
 /* See the header. */
 void start_on_end(void *arg, struct job *job)
 {
@@ -152,7 +157,7 @@ void start_on_end(void *arg, struct job *job)
         struct app *app = arg;
 
         if (ended_here(app, job) && was_executed(job))
-                tally_job(app, job);
+                count(app, job);
         if (result->reason == KEEPER_SPAWN && !is_explained(job))
                 explain(job, &result->failure);
         if (job_callback_url(job) && !submission_tells_failure(job))
@@ -166,7 +171,6 @@ static void refuse(struct start *s, const struct launch_failure *why)
         struct job_failure failure = { (int)why->problem, why->field, why->message };
         struct job *job = job_ref(s->job);
 
-        tally_refused_job(s->app, job_language(job));
         start_free(s);
         job_refuse(job, &failure);
         job_unref(job);

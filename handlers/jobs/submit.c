@@ -18,7 +18,6 @@
 #include "agent/http/request.h"
 #include "agent/webhook/webhook.h"
 #include "handlers/execution/launch.h"
-#include "handlers/execution/tally.h"
 #include "handlers/jobs/describe.h"
 #include "handlers/jobs/program.h"
 #include "handlers/jobs/start.h"
@@ -91,20 +90,18 @@ static bool check_program(struct request *req, const struct run_spec *spec,
                             "send it to POST /execute/processes/ID/input");
         else if (launch_check(request_app(req), spec, &why))
                 return true;
-        tally_refused_job(request_app(req), spec->code ? language_name(spec->language) : NULL);
         request_fail_field(req, why.problem, why.field, "%s", why.message);
         return false;
 }
 
 /* A job is kept until its callback is delivered or given up, so their number is bounded here. */
-static bool has_room_for_callback(struct request *req, enum language language)
+static bool has_room_for_callback(struct request *req)
 {
-        struct app *app = request_app(req);
+        const struct app *app = request_app(req);
         uint64_t max = app->config->webhook_max_queued;
 
         if (jobs_n_callbacks(app->jobs) < max)
                 return true;
-        tally_refused_job(app, language_name(language));
         request_set_header(req, "Retry-After", "1");
         request_fail(req, PROBLEM_LIMIT_REACHED,
                      "webhook-max-queued reached: %llu callbacks are not delivered yet; try again "
@@ -113,12 +110,11 @@ static bool has_room_for_callback(struct request *req, enum language language)
         return false;
 }
 
-static bool check_callback(struct request *req, const struct execute_async_args *args,
-                           enum language language)
+static bool check_callback(struct request *req, const struct execute_async_args *args)
 {
         struct error err = ERROR_INIT;
 
-        if (!has_room_for_callback(req, language))
+        if (!has_room_for_callback(req))
                 return false;
 
         if (webhook_check_url(request_app(req)->webhooks, args->callback_url, &err) == 0 &&
@@ -235,7 +231,7 @@ int execute_async_post(struct request *req)
         struct request_repeat repeat;
 
         if (answer_repeat(req, &repeat) || !check_program(req, &spec, &args->job) ||
-            !check_callback(req, args, spec.language))
+            !check_callback(req, args))
                 return 0;
         return submit_code(req, &args->execute, &args->job, &repeat, args->callback_url);
 }

@@ -10,7 +10,6 @@
 #include "proc/jobs.h"
 
 struct request;
-struct route_doc;
 
 /* What a job has beyond an execution. */
 struct job_args {
@@ -26,7 +25,6 @@ struct execute_background_args {
 };
 extern const struct json_field execute_background_args[];
 int execute_background_post(struct request *req);
-extern const struct route_doc execute_background_post_doc;
 
 struct commands_background_args {
         struct commands_args commands;
@@ -34,7 +32,6 @@ struct commands_background_args {
 };
 extern const struct json_field commands_background_args[];
 int commands_background_post(struct request *req);
-extern const struct route_doc commands_background_post_doc;
 
 struct execute_async_args {
         struct execute_args execute;
@@ -45,7 +42,6 @@ struct execute_async_args {
 };
 extern const struct json_field execute_async_args[];
 int execute_async_post(struct request *req);
-extern const struct route_doc execute_async_post_doc;
 
 /* What the registry calls; its argument is the struct app. */
 extern const struct jobs_ops submit_ops;

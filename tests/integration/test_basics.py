@@ -54,9 +54,6 @@ def test_info_is_the_union_of_both_generations(agent):
     for name in ("agent", "vm_id", "agent_version", "version", "os", "arch", "platform", "start_time"):
         assert isinstance(info[name], str) and info[name], name
     assert info["port"] == info["vm_port"] == str(agent.port)
-    links = expect_json(agent.anonymous.get("/system"))["network"]["interfaces"]
-    known = [row["ip"] for row in links if not row["loopback"] and row["ip"] and ":" not in row["ip"]]
-    assert info["ip"] == info["vm_ip"] == (known or [""])[0]
     assert isinstance(info["uptime_seconds"], (int, float))
     assert isinstance(info["features"], dict)
     assert "POST /execute" in info["endpoints"].values()
@@ -72,23 +69,6 @@ def test_vm_id_comes_from_the_options(new_agent):
     agent = new_agent(vm_id="vm-1234")
     for path in ("/", "/health", "/info"):
         assert expect_json(agent.http.get(path))["vm_id"] == "vm-1234"
-
-
-@pytest.mark.parametrize("path", ["/jupyter/sessions", "/jupyter/status"])
-def test_there_are_no_kernels_and_it_is_said_why(agent, path):
-    expect_error(agent.anonymous.get(path), 401, "AUTHENTICATION_REQUIRED")
-    document = expect_json(agent.http.get(path))
-    assert document["sessions"] == [] and document["count"] == 0
-    assert document["available"] is False and document["status"] == "unavailable"
-    assert document["reason"] == "NO_JUPYTER" and "no Jupyter kernels" in document["message"]
-    assert TIMESTAMP.match(document["timestamp"])
-
-
-@pytest.mark.parametrize("prefix", ["/update", "/agent/update"])
-def test_the_agent_is_not_updated_by_its_clients(agent, prefix):
-    expect_error(agent.http.get(f"{prefix}/backups"), 404, "NOT_FOUND")
-    for step in ("upload", "apply", "restart"):
-        expect_error(agent.http.post(f"{prefix}/{step}"), 404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/execute/", "/EXECUTE", "/health/x", "/%2e%2e/health"])
@@ -268,7 +248,7 @@ def test_every_request_has_an_access_line(agent):
 def test_a_unix_socket_is_served(tmp_path):
     path = tmp_path / "agent.sock"
     with listening_on(f"unix:{path}", tmp_path) as process:
-        wait_until(lambda: listens(path), "socket")
+        wait_until(path.exists, "socket")
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://agent") as client:
             wait_until(lambda: answers(client), "answer over the unix socket", timeout=10)
             assert expect_json(client.get("/health"))["status"] == "healthy"
@@ -290,12 +270,6 @@ def test_a_socket_passed_by_systemd_is_used(tmp_path):
         with listening_on("127.0.0.1:1", tmp_path, launcher, pass_fds=[listener.fileno()]):
             with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
                 wait_until(lambda: answers(client), "answer on the passed socket", timeout=10)
-
-
-def listens(path):
-    """There is a moment between a socket's name and its listening, and httpx forgets to close what was refused."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        return connection.connect_ex(str(path)) == 0
 
 
 def answers(client):

@@ -13,8 +13,6 @@ REVIEWED_OPEN_ROUTES = {
     ("GET", "/ping"),
     ("GET", "/health"),
     ("GET", "/info"),
-    ("GET", "/openapi.json"),
-    ("GET", "/system"),
     ("GET", "/console/{file}"),  # there is none unless the console is on
 }
 

@@ -145,5 +145,4 @@ class TestJavaScript:
             assert run["types"][-2:] == ["result", "complete"]
             assert run["types"].count("complete") == 1
         frames = sum(run["types"].count("stdout") for run in runs)
-        # On a busy machine some lines share a frame.
-        assert frames > 100 * FRAMES * 0.5, "the streams were to have many frames"
+        assert frames > 100 * FRAMES * 0.9, "the streams were to have many frames"

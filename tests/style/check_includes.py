@@ -12,26 +12,10 @@ BASE = "agent/base/"
 EVERYTHING = ("agent/", "handlers/", "proc/")
 
 FOR_HANDLERS = (
-    BASE,
-    "agent/app.h",
-    "agent/config.h",
-    "agent/host/host.h",
-    "agent/http/accept.h",
-    "agent/http/problem.h",
-    "agent/http/request.h",
-    "agent/http/route_doc.h",
-    "agent/http/sse.h",
-    "agent/http/stream.h",
-    "agent/json/",
-    "agent/loop/timer.h",
-    "agent/metrics",
-    "agent/webhook/webhook.h",
-    "agent/ws/channel",
-    "agent/ws/ws.h",
-    "handlers/features.h",
-    "handlers/workdir.h",
-    "proc/",
-)
+    BASE, "agent/http/request.h", "agent/http/problem.h", "agent/json/", "agent/ws/channel.h", "agent/ws/ws.h",
+    "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/webhook/webhook.h", "agent/app.h",
+    "agent/config.h", "agent/metrics.h", "proc/", "handlers/features.h", "handlers/workdir.h",
+)  # fmt: skip
 
 # What the JWT check and the options consist of: modules of several files in the folder agent/.
 AUTH = ("agent/auth",)
@@ -55,12 +39,11 @@ ROWS = [
     ("agent/files/", (BASE,), ()),
     ("agent/webhook/", (BASE, "agent/loop/"), ("curl", "uv", "jansson", "nettle")),
     ("agent/watch/", (BASE, "agent/loop/"), ("uv",)),
-    ("agent/host/", (BASE, "agent/loop/"), ("uv",)),
     ("proc/shim", (), ()),
     ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson", "nettle")),
     (
         "agent/http/",
-        (BASE, "agent/json/", "agent/loop/", "agent/auth.h", "agent/metrics", "agent/access_log.h"),
+        (BASE, "agent/json/", "agent/loop/", "agent/auth.h", "agent/metrics.h", "agent/access_log.h"),
         ("microhttpd", "uv", "jansson", "nettle"),
     ),
     # level 3
@@ -70,24 +53,16 @@ ROWS = [
          "agent/http/problem.h", "agent/http/upgrade.h"),
         ("libwebsockets", "uv", "jansson"),
     ),
-    ("agent/health", (BASE, "agent/loop/", "agent/systemd.h", "proc/"), ()),
     # level 4. What the first two print about the agent lives in lower levels.
     ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
     (
-        "handlers/metrics/",
-        (*FOR_HANDLERS, "agent/http/router.h", "agent/loop/job.h", "agent/loop/lag.h", "agent/watch/watch.h",
-         "handlers/terminal/terminals.h",
+        "handlers/metrics",
+        (*FOR_HANDLERS, "agent/loop/lag.h", "agent/watch/watch.h", "handlers/terminal/terminals.h",
          "handlers/cache/results.h"),
         ("jansson",),
     ),
-    # As /env shows them, variables are shown elsewhere.
-    ("handlers/system/", (*FOR_HANDLERS, "handlers/env.h"), ("jansson",)),
     # The page that browsers get at / instead of JSON.
-    (
-        "handlers/health",
-        (*FOR_HANDLERS, "handlers/health.h", "handlers/console/console.h", "agent/health.h", "agent/loop/lag.h"),
-        ("jansson",),
-    ),
+    ("handlers/health", (*FOR_HANDLERS, "handlers/console/console.h"), ("jansson",)),
     # Jobs run what executions run, later; and what is on the disk is read by worker threads.
     ("handlers/jobs/", (*FOR_HANDLERS, "handlers/execution/", "handlers/processes.h", "agent/loop/job.h"), ("jansson",)),
     # Worker threads do what there is to do with files.
