@@ -35,6 +35,7 @@ struct server_options app_server_options(const struct config *c)
                 .idle_timeout_ms = c->idle_timeout_ms,
                 .heartbeat_ms = c->heartbeat_ms,
                 .idempotency_ttl_ms = c->idempotency_ttl_ms,
+                .rate_limit = c->rate_limit,
                 .public_info = c->public_info,
                 .cors_origins = c->cors_origins,
         };

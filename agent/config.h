@@ -43,6 +43,7 @@ struct config {
         uint64_t max_extract;     /* bytes that one archive unpacks to; 0: no limit */
         uint64_t max_connections; /* open at once */
         uint64_t max_requests;    /* being handled at once */
+        uint64_t rate_limit;      /* requests of one subject per minute; 0: no limit */
         uint64_t
                 header_timeout_ms; /* a new or idle connection must complete its request's headers in this time */
         uint64_t body_timeout_ms; /* and the body in this (plus a second per 64 KiB) */

@@ -50,7 +50,7 @@ extern const struct option_row option_table[];
 #define option_for_each(o) for (const struct option_row *o = option_table; o->name; o++)
 
 #define OPTION_NAME_SIZE 32 /* the longest name, with its NUL */
-#define OPTIONS_MAX      96 /* rows, at most */
+#define OPTIONS_MAX      128
 
 /* NULL: no such option. */
 const struct option_row *option_find(const char *name);

@@ -64,6 +64,9 @@
 #define LIMIT_CPU_SECONDS     (8784 * 3600)       /* as max-timeout */
 #define LIMIT_TASKS           4194304             /* as max-tasks */
 
+/* Rates */
+#define LIMIT_RATE_SUBJECTS 64 /* whose requests are counted at the same time */
+
 /* WebSockets */
 #define LIMIT_WS_QUEUE   (64 * KIB) /* answers that wait before no more messages are read */
 #define LIMIT_WS_CLOSING 64 /* connections that the library may have beyond max-websockets */

@@ -255,6 +255,23 @@ static void check_token(struct request *req)
         request_fail(req, PROBLEM_INVALID_TOKEN, "Invalid or expired token");
 }
 
+/* Who needs no token is nobody's concern here: a health check must not use up what its sandbox has. */
+static void check_rate(struct request *req)
+{
+        const struct server_options *o = server_options(req->server);
+        char seconds[24];
+
+        if (o->rate_limit == 0 || !needs_token(req) ||
+            rates_take(server_rates(req->server), req->principal.subject, o->rate_limit,
+                       &req->rate))
+                return;
+        (void)snprintf(seconds, sizeof(seconds), "%llu", (unsigned long long)req->rate.retry_s);
+        request_set_header(req, "Retry-After", seconds);
+        request_fail(req, PROBLEM_LIMIT_REACHED,
+                     "more than %llu requests in a minute (option rate-limit); try again in %s s",
+                     (unsigned long long)o->rate_limit, seconds);
+}
+
 static uint64_t max_body(const struct request *req)
 {
         const struct server_options *o = server_options(req->server);
@@ -350,7 +367,8 @@ static const char *skip_authority(const char *target)
 /* See request_private.h. */
 void request_begin(struct request *req, const char *method, const char *path, const char *version)
 {
-        static void (*const checks[])(struct request *) = { check_route, check_token, check_limits,
+        static void (*const checks[])(struct request *) = { check_route,    check_token,
+                                                            check_rate,     check_limits,
                                                             check_encoding, idempotency_check };
 
         connection_expect(req->connection, 0);

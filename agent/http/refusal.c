@@ -81,6 +81,7 @@ void refusal_send_reply(struct request *req)
         for (unsigned i = 0; i < reply->n_headers; i++)
                 append_header(&b, reply->headers[i].name, reply->headers[i].value);
         request_cors_headers(req, append_header, &b);
+        request_rate_headers(req, append_header, &b);
         r = buf_appendf(&b, "Content-Length: %zu\r\nConnection: close\r\n\r\n", reply->size);
         if (r == 0)
                 r = buf_append(&b, reply->data, reply->size);

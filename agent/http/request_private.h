@@ -13,6 +13,7 @@
 #include "agent/base/limits.h"
 #include "agent/base/list.h"
 #include "agent/http/idempotency.h"
+#include "agent/http/rate.h"
 #include "agent/http/reply.h"
 #include "agent/http/request.h"
 #include "agent/http/router.h"
@@ -53,6 +54,7 @@ struct request {
         struct route_match match;
         char *parameters[ROUTE_MAX_PARAMETERS]; /* of the path, as strings */
         struct principal principal;
+        struct rate rate; /* what it is told of its rate; a limit of 0: nothing */
         uint64_t started_us;
 
         struct buf body;
@@ -131,6 +133,9 @@ void request_accept_reply(struct request *req);
 enum MHD_Result request_queue_response(struct request *req);
 /* The headers that let pages of other origins read the answer; @add(@arg) is called for each. */
 void request_cors_headers(struct request *req,
+                          void (*add)(void *arg, const char *name, const char *value), void *arg);
+/* Those that tell how many requests its subject may still make. */
+void request_rate_headers(struct request *req,
                           void (*add)(void *arg, const char *name, const char *value), void *arg);
 /* The next sign of life is due: white space, or what a stream has for it. */
 void request_heartbeat(struct request *req, uint64_t now_ms);

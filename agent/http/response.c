@@ -148,6 +148,22 @@ void request_cors_headers(struct request *req,
         }
 }
 
+/* See request_private.h. */
+void request_rate_headers(struct request *req,
+                          void (*add)(void *arg, const char *name, const char *value), void *arg)
+{
+        char number[24];
+
+        if (req->rate.limit == 0)
+                return;
+        (void)snprintf(number, sizeof(number), "%llu", (unsigned long long)req->rate.limit);
+        add(arg, "X-RateLimit-Limit", number);
+        (void)snprintf(number, sizeof(number), "%llu", (unsigned long long)req->rate.remaining);
+        add(arg, "X-RateLimit-Remaining", number);
+        (void)snprintf(number, sizeof(number), "%lld", (long long)req->rate.reset_s);
+        add(arg, "X-RateLimit-Reset", number);
+}
+
 static void add_header(void *arg, const char *name, const char *value)
 {
         MHD_add_response_header(arg, name, value);
@@ -176,6 +192,7 @@ enum MHD_Result request_queue_response(struct request *req)
         for (unsigned i = 0; i < reply->n_headers; i++)
                 MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
         request_cors_headers(req, add_header, response);
+        request_rate_headers(req, add_header, response);
         if (server_is_draining(req->server))
                 MHD_add_response_header(response, "Connection", "close");
 
@@ -321,11 +338,15 @@ static int fail(struct request *req, enum problem p, const char *field, const ch
 static int fail(struct request *req, enum problem p, const char *field, const char *fmt, va_list ap)
 {
         char message[512];
+        json_t *doc;
 
         (void)vsnprintf(message, sizeof(message), fmt, ap);
         utf8_repair(message);
-        return request_reply_json(req, problem_status(p),
-                                  problem_document(p, message, field, req->id));
+        doc = problem_document(p, message, field, req->id);
+        if (req->rate.retry_s > 0)
+                json_object_set_new(doc, "retry_after",
+                                    json_integer((json_int_t)req->rate.retry_s));
+        return request_reply_json(req, problem_status(p), doc);
 }
 
 /* See the header. */

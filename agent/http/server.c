@@ -30,6 +30,7 @@
 #include "agent/base/log.h"
 #include "agent/http/connection.h"
 #include "agent/http/idempotency.h"
+#include "agent/http/rate.h"
 #include "agent/http/request_private.h"
 #include "agent/http/router.h"
 #include "agent/http/server_private.h"
@@ -52,6 +53,7 @@ struct server {
         struct server_options options;
         struct router *router;
         struct idempotency *idempotency;
+        struct rates *rates;
         struct MHD_Daemon *mhd;
         int listen_fd;
         bool is_due; /* MHD wants to run */
@@ -98,6 +100,12 @@ const struct router *server_router(const struct server *s)
 struct idempotency *server_idempotency(const struct server *s)
 {
         return s->idempotency;
+}
+
+/* See server_private.h. */
+struct rates *server_rates(const struct server *s)
+{
+        return s->rates;
 }
 
 /* Whether server_drain was called. */
@@ -350,6 +358,7 @@ static void on_gate_empty(struct gate *gate)
 
         router_free(s->router);
         idempotency_free(s->idempotency);
+        rates_free(s->rates);
         free(s);
         if (on_closed)
                 on_closed(arg);
@@ -403,6 +412,7 @@ int server_new(const struct server_environment *e, const struct server_options *
         list_init(&s->connections);
         list_init(&s->requests);
         s->idempotency = idempotency_new();
+        s->rates = rates_new();
         gate_init(&s->gate, on_gate_empty);
 
         r = router_new(e->routes, e->n_routes, &s->router, err);
@@ -417,6 +427,7 @@ int server_new(const struct server_environment *e, const struct server_options *
                         fd_close(listen_fd);
                 router_free(s->router);
                 idempotency_free(s->idempotency);
+                rates_free(s->rates);
                 free(s);
                 return r;
         }

@@ -26,6 +26,7 @@ struct server_options {
         uint64_t idle_timeout_ms; /* read at the start only */
         uint64_t heartbeat_ms;
         uint64_t idempotency_ttl_ms; /* that answers to requests with an Idempotency-Key are kept */
+        uint64_t rate_limit;         /* requests of one subject per minute; 0: nobody counts */
         bool public_info;
         char *const *cors_origins; /* borrowed; NULL or empty: off */
 };

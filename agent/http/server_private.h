@@ -9,6 +9,7 @@
 #include "agent/base/list.h"
 
 struct idempotency;
+struct rates;
 struct router;
 struct server;
 struct server_environment;
@@ -18,6 +19,7 @@ const struct server_options *server_options(const struct server *s);
 const struct server_environment *server_environment(const struct server *s);
 const struct router *server_router(const struct server *s);
 struct idempotency *server_idempotency(const struct server *s);
+struct rates *server_rates(const struct server *s);
 bool server_is_draining(const struct server *s);
 void server_add_request(struct server *s, struct list *link);
 void server_remove_request(struct server *s, struct list *link);
