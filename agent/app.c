@@ -35,6 +35,7 @@
 #include "agent/listen.h"
 #include "agent/loop/gate.h"
 #include "agent/loop/loop.h"
+#include "agent/metrics_routes.h"
 #include "agent/routes.h"
 #include "agent/systemd.h"
 #include "agent/webhook/webhook.h"
@@ -474,6 +475,7 @@ int app_run(struct config *config, int argc, char *const *argv)
         run->app.n_routes = n_routes;
         run->app.driver_dir = install_driver_dir();
         run->app.metrics.started_ms = clock_now_ms();
+        run->app.metrics.routes = route_table_metrics_new(n_routes);
         gate_init(&run->gate, on_everything_ended);
 
         r = loop_init(&run->loop);
@@ -497,6 +499,7 @@ int app_run(struct config *config, int argc, char *const *argv)
         if (loop_close(&run->loop) < 0)
                 r = -EBUSY;
         app_files_free(run->files);
+        route_table_metrics_free(run->app.metrics.routes);
         roots_free(run->app.roots); /* no worker is left that may use it */
         auth_free(run->app.auth);
         config_free(config);

@@ -5,8 +5,11 @@
 
 #include <stdint.h>
 
+struct route_table_metrics;
+
 struct metrics {
-        uint64_t started_ms; /* monotonic */
+        struct route_table_metrics *routes; /* in the order of the route table */
+        uint64_t started_ms;                /* monotonic */
         uint64_t connections;
         uint64_t connections_cut; /* closed because a request did not arrive in time */
         uint64_t requests_live;   /* request objects in memory */

@@ -52,6 +52,7 @@ const struct route routes[] = {
         { HTTP_GET,  "/health",            health_get,            NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Liveness and features" },
         { HTTP_GET,  "/info",              info_get,              NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "Versions, platform, endpoints" },
         { HTTP_GET,  "/metrics/snapshot",  metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Counters of the agent" },
+        { HTTP_GET,  "/metrics",           metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "The same as /metrics/snapshot" },
         { HTTP_GET,  "/processes",         processes_get,         ARGS(processes_args, struct processes_args), AUTH_JWT, BODY_NONE, 0,              "The system's processes" },
         { HTTP_POST, "/execute",           execute_post,          ARGS(execute_args, struct execute_args),    AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "Run code once" },
         { HTTP_POST, "/execute/rich",      execute_post,          ARGS(execute_args, struct execute_args),    AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "The same as /execute" },

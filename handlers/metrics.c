@@ -13,7 +13,9 @@
 #include "agent/app.h"
 #include "agent/base/clock.h"
 #include "agent/http/request.h"
+#include "agent/http/router.h"
 #include "agent/loop/lag.h"
+#include "agent/metrics_routes.h"
 #include "agent/watch/watch.h"
 #include "handlers/cache/results.h"
 #include "handlers/features.h"
@@ -60,6 +62,42 @@ static json_t *describe_cache(const struct app *app)
                          n > 0 ? (double)t.hits / (double)n : 0.0);
 }
 
+static double milliseconds(uint64_t us)
+{
+        return (double)us / 1000;
+}
+
+/* Adds what is known of each route that was used to the three maps, by "METHOD /path". */
+static void add_routes(const struct app *app, json_t *totals, json_t *averages, json_t *p95)
+{
+        char name[160];
+
+        for (size_t i = 0; i < app->n_routes; i++) {
+                const struct route *route = &app->routes[i];
+                const struct route_metrics *m = route_table_metrics_find(app->metrics.routes, i);
+                uint64_t n_errors;
+
+                if (!m)
+                        continue;
+                n_errors = m->outcomes[OUTCOME_4XX] + m->outcomes[OUTCOME_5XX];
+                (void)snprintf(name, sizeof(name), "%s %s", http_method_name(route->method),
+                               route->path);
+                json_object_set_new(
+                        totals, name,
+                        json_pack("{s:I, s:I}", "success",
+                                  (json_int_t)(m->outcomes[OUTCOME_1XX] + m->outcomes[OUTCOME_2XX] +
+                                               m->outcomes[OUTCOME_3XX]),
+                                  "error", (json_int_t)n_errors));
+                if (m->duration.count == 0)
+                        continue;
+                json_object_set_new(
+                        averages, name,
+                        json_real(milliseconds(m->duration.sum) / (double)m->duration.count));
+                json_object_set_new(p95, name,
+                                    json_real(milliseconds(histogram_quantile(&m->duration, 950))));
+        }
+}
+
 /* Answers GET /metrics/snapshot. */
 int metrics_snapshot_get(struct request *req)
 {
@@ -68,8 +106,10 @@ int metrics_snapshot_get(struct request *req)
         struct watch_totals watches;
         struct supervisor_counts p;
         char now[CLOCK_RFC3339_SIZE];
+        json_t *totals = json_object(), *averages = json_object(), *p95 = json_object();
         json_t *agent;
 
+        add_routes(app, totals, averages, p95);
         supervisor_count(app->supervisor, &p);
         watch_count_all(&watches);
         agent = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
@@ -96,14 +136,15 @@ int metrics_snapshot_get(struct request *req)
                 json_object_set_new(agent, "warm", warm_describe(app->warm));
         return request_reply_json(
                 req, 200,
-                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:s}",              //
-                          "uptime_seconds", (json_int_t)features_uptime_s(app),              //
-                          "total_requests", (json_int_t)m->requests_total,                   //
-                          "total_errors", (json_int_t)(m->errors_client + m->errors_server), //
-                          "error_count", (json_int_t)(m->errors_client + m->errors_server),  //
-                          "active_executions", (json_int_t)p.running,                        //
-                          "total_executions", (json_int_t)m->executions_total,               //
-                          "failed_executions", (json_int_t)m->executions_failed,             //
-                          "agent", agent, "cache", describe_cache(app), "timestamp",
+                json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:s}", //
+                          "uptime_seconds", (json_int_t)features_uptime_s(app),                //
+                          "total_requests", (json_int_t)m->requests_total,                     //
+                          "total_errors", (json_int_t)(m->errors_client + m->errors_server),   //
+                          "error_count", (json_int_t)(m->errors_client + m->errors_server),    //
+                          "active_executions", (json_int_t)p.running,                          //
+                          "total_executions", (json_int_t)m->executions_total,                 //
+                          "failed_executions", (json_int_t)m->executions_failed,               //
+                          "requests_total", totals, "avg_duration_ms", averages, "p95_duration_ms",
+                          p95, "agent", agent, "cache", describe_cache(app), "timestamp",
                           clock_rfc3339_now(now)));
 }

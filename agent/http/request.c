@@ -27,6 +27,7 @@
 #include "agent/http/stream_private.h"
 #include "agent/http/upgrade_private.h"
 #include "agent/metrics.h"
+#include "agent/metrics_routes.h"
 
 #define STATUS_CLIENT_LEFT 499
 
@@ -183,10 +184,33 @@ static unsigned final_status(const struct request *req)
         return req->reply.status;
 }
 
+static uint64_t received_bytes(const struct request *req)
+{
+        return req->upload ? req->upload->received : req->body.size + req->discarded;
+}
+
+static void count(const struct request *req, unsigned status, uint64_t duration_us)
+{
+        const struct server_environment *e = server_environment(req->server);
+        struct metrics *metrics = e->metrics;
+        size_t route = req->match.route ? (size_t)(req->match.route - e->routes) : e->n_routes;
+        struct route_metrics *m = route_table_metrics_at(metrics->routes, route);
+
+        if (status >= 500)
+                metrics->errors_server++;
+        else if (status >= 400 && status != STATUS_CLIENT_LEFT)
+                metrics->errors_client++;
+        m->outcomes[status == STATUS_CLIENT_LEFT ? OUTCOME_LEFT : status / 100]++;
+        m->received += received_bytes(req);
+        m->sent += req->sent;
+        if (!req->upgrade)
+                histogram_record(&m->duration, duration_us);
+}
+
 /* See request_private.h. */
 void request_completed(struct request *req)
 {
-        struct metrics *metrics = server_environment(req->server)->metrics;
+        uint64_t duration_us = clock_now_us() - req->started_us;
         unsigned status;
 
         /* MHD has looked at what is behind the piece of the body that it was suspended for, and found it malformed. It
@@ -197,18 +221,15 @@ void request_completed(struct request *req)
                 request_gone(req);
 
         status = final_status(req);
-        if (status >= 500)
-                metrics->errors_server++;
-        else if (status >= 400 && status != STATUS_CLIENT_LEFT)
-                metrics->errors_client++;
+        count(req, status, duration_us);
         access_log(&(struct access_log_line){
                 .request_id = req->id,
                 .method = req->method ? req->method : "-",
                 .route = req->match.route ? req->match.route->path : NULL,
                 .path = req->path ? req->path : "-",
                 .status = status,
-                .duration_us = clock_now_us() - req->started_us,
-                .received = req->upload ? req->upload->received : req->body.size + req->discarded,
+                .duration_us = duration_us,
+                .received = received_bytes(req),
                 .sent = req->sent,
                 .subject = req->principal.subject,
         });

@@ -350,15 +350,20 @@ static int start_mhd(struct server *s, struct error *err)
         return 0;
 }
 
+static void free_tables(struct server *s)
+{
+        router_free(s->router);
+        idempotency_free(s->idempotency);
+        rates_free(s->rates);
+}
+
 static void on_gate_empty(struct gate *gate)
 {
         struct server *s = container_of(gate, struct server, gate);
         void (*on_closed)(void *arg) = s->on_closed;
         void *arg = s->on_closed_arg;
 
-        router_free(s->router);
-        idempotency_free(s->idempotency);
-        rates_free(s->rates);
+        free_tables(s);
         free(s);
         if (on_closed)
                 on_closed(arg);
@@ -425,9 +430,7 @@ int server_new(const struct server_environment *e, const struct server_options *
                         MHD_stop_daemon(s->mhd);
                 else
                         fd_close(listen_fd);
-                router_free(s->router);
-                idempotency_free(s->idempotency);
-                rates_free(s->rates);
+                free_tables(s);
                 free(s);
                 return r;
         }

@@ -14,7 +14,7 @@ EVERYTHING = ("agent/", "handlers/", "proc/")
 FOR_HANDLERS = (
     BASE, "agent/http/request.h", "agent/http/problem.h", "agent/json/", "agent/ws/channel.h", "agent/ws/ws.h",
     "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/webhook/webhook.h", "agent/app.h",
-    "agent/config.h", "agent/metrics.h", "proc/", "handlers/features.h", "handlers/workdir.h",
+    "agent/config.h", "agent/metrics", "proc/", "handlers/features.h", "handlers/workdir.h",
 )  # fmt: skip
 
 # What the JWT check and the options consist of: modules of several files in the folder agent/.
@@ -43,7 +43,7 @@ ROWS = [
     ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson", "nettle")),
     (
         "agent/http/",
-        (BASE, "agent/json/", "agent/loop/", "agent/auth.h", "agent/metrics.h", "agent/access_log.h"),
+        (BASE, "agent/json/", "agent/loop/", "agent/auth.h", "agent/metrics", "agent/access_log.h"),
         ("microhttpd", "uv", "jansson", "nettle"),
     ),
     # level 3
@@ -57,7 +57,8 @@ ROWS = [
     ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
     (
         "handlers/metrics",
-        (*FOR_HANDLERS, "agent/loop/lag.h", "agent/watch/watch.h", "handlers/terminal/terminals.h",
+        (*FOR_HANDLERS, "agent/http/router.h", "agent/loop/lag.h", "agent/watch/watch.h",
+         "handlers/terminal/terminals.h",
          "handlers/cache/results.h"),
         ("jansson",),
     ),

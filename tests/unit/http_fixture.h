@@ -25,6 +25,7 @@
 #include "agent/http/router.h"
 #include "agent/http/server.h"
 #include "agent/metrics.h"
+#include "agent/metrics_routes.h"
 #include "tests/lib/loop_fixture.h"
 
 #define HANG_MS 10000
@@ -86,6 +87,7 @@ static inline void http_start(struct http *h, struct loop *loop, const struct ro
         struct error err = ERROR_INIT;
 
         *h = (struct http){ .loop = loop };
+        h->metrics.routes = route_table_metrics_new(n_routes);
         log_set_level(LOG_LEVEL_ERROR);
         h->address.sin_family = AF_INET;
         h->address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -136,6 +138,7 @@ static inline void http_stop(struct http *h)
         server_close(h->server, http_on_closed_, h);
         assert_true(loop_run_until(h->loop, http_is_closed_, h, HANG_MS));
         assert_int_equal(h->metrics.connections, 0);
+        h->metrics.routes = route_table_metrics_free(h->metrics.routes);
         uv_close((uv_handle_t *)&h->pulse, http_on_pulse_closed_);
         while (h->pulse.data) /* it is in the test's frame */
                 (void)uv_run(&h->loop->uv, UV_RUN_NOWAIT);
