@@ -1,16 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Starting and stopping, in order.
- *
- * Stopping has seven ends that are waited for, in a gate: the server has no request left (REQUESTS), there is no
- * WebSocket left (WEBSOCKETS) and no terminal (TERMINALS), the supervisor has no process left (SUPERVISOR), nor have
- * the pools of waiting ones (WARM), and nothing is under way any more for background jobs (JOBS), which themselves go
- * on, and webhooks (WEBHOOKS). On SIGTERM terminals end, and the server drains while running executions go on for the
- * grace period; whichever comes first, the end of the last request, stream and terminal or the end of the grace, the
- * supervisor is closed: it kills what is left, which answers those who waited for it. Then the servers, then the
- * loop. */
+/* Starting, in order, and reloading. */
 
-#include "agent/app.h"
+#include "agent/app_private.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -33,8 +25,6 @@
 #include "agent/http/server.h"
 #include "agent/install.h"
 #include "agent/listen.h"
-#include "agent/loop/gate.h"
-#include "agent/loop/loop.h"
 #include "agent/metrics_routes.h"
 #include "agent/routes.h"
 #include "agent/systemd.h"
@@ -43,7 +33,6 @@
 #include "build_config.h"
 #include "handlers/cache/results.h"
 #include "handlers/jobs/callback.h"
-#include "handlers/jobs/control.h"
 #include "handlers/jobs/submit.h"
 #include "handlers/terminal/terminals.h"
 #include "proc/jobs.h"
@@ -51,173 +40,7 @@
 #include "proc/variables.h"
 #include "proc/warm.h"
 
-/* After the supervisor is closed every answer is known; clients that do not read theirs get this long. */
-#define LAST_ANSWERS_MS 2000
-
 static_assert(sizeof(((struct app *)NULL)->address) >= LISTEN_NAME_SIZE, "room for any address");
-
-enum {
-        GATE_REQUESTS = 1 << 0,
-        GATE_WEBSOCKETS = 1 << 1,
-        GATE_TERMINALS = 1 << 2,
-        GATE_SUPERVISOR = 1 << 3,
-        GATE_JOBS = 1 << 4,
-        GATE_WEBHOOKS = 1 << 5,
-        GATE_WARM = 1 << 6,
-        GATE_VARIABLES = 1 << 7,
-        GATE_PARTS = GATE_REQUESTS | GATE_WEBSOCKETS | GATE_TERMINALS,
-        GATE_BELOW = GATE_SUPERVISOR | GATE_JOBS | GATE_WEBHOOKS | GATE_WARM |
-                     GATE_VARIABLES,
-};
-
-/* The parts of the running agent that handlers have no business with. */
-struct runner {
-        struct app app;
-        struct loop loop;
-        int argc;
-        char *const *argv;
-        struct gate gate;
-        struct jobs *jobs; /* until the end; the app's are gone once they are being closed */
-        struct webhooks *webhooks;
-        struct app_files *files;
-        uint64_t max_files; /* of children: the limit that the agent was started with */
-        bool is_stopping;
-        bool is_supervisor_closing;
-        uv_signal_t signals[3];
-        uv_timer_t stop_timer;
-        uv_timer_t watchdog;
-};
-
-/* --- stopping --- */
-
-static void on_server_closed(void *arg)
-{
-        struct runner *run = arg;
-
-        run->app.server = NULL;
-        run->app.results = results_free(run->app.results);
-        ws_server_close(run->app.websockets);
-        for (size_t i = 0; i < ARRAY_LEN(run->signals); i++)
-                uv_close((uv_handle_t *)&run->signals[i], NULL);
-        uv_close((uv_handle_t *)&run->stop_timer, NULL);
-        uv_close((uv_handle_t *)&run->watchdog, NULL);
-}
-
-static void on_everything_ended(struct gate *gate)
-{
-        struct runner *run = container_of(gate, struct runner, gate);
-
-        server_close(run->app.server, on_server_closed, run);
-}
-
-static void on_last_answers_late(uv_timer_t *timer)
-{
-        struct runner *run = timer->data;
-
-        log_warning("clients did not finish sending or reading, cutting them off", NULL);
-        server_cancel_requests(run->app.server);
-        ws_server_cut(run->app.websockets);
-}
-
-static void on_supervisor_closed(void *arg)
-{
-        struct runner *run = arg;
-
-        run->app.supervisor = NULL;
-        if (gate_is_pending(&run->gate, GATE_PARTS))
-                uv_timer_start(&run->stop_timer, on_last_answers_late, LAST_ANSWERS_MS, 0);
-        gate_done(&run->gate, GATE_SUPERVISOR);
-}
-
-static void on_jobs_closed(void *arg)
-{
-        gate_done(&((struct runner *)arg)->gate, GATE_JOBS);
-}
-
-static void on_webhooks_closed(void *arg)
-{
-        gate_done(&((struct runner *)arg)->gate, GATE_WEBHOOKS);
-}
-
-static void on_warm_closed(void *arg)
-{
-        gate_done(&((struct runner *)arg)->gate, GATE_WARM);
-}
-
-static void on_variables_closed(void *arg)
-{
-        gate_done(&((struct runner *)arg)->gate, GATE_VARIABLES);
-}
-
-/* Jobs go on, and the journal keeps the webhooks: both are the next agent's. */
-static void close_jobs(struct runner *run)
-{
-        run->app.jobs = NULL;
-        run->app.webhooks = NULL;
-        jobs_close(run->jobs, on_jobs_closed, run);
-        webhooks_close(run->webhooks, on_webhooks_closed, run);
-        variables_close(run->app.variables, on_variables_closed, run);
-}
-
-static void close_supervisor(struct runner *run)
-{
-        if (run->is_supervisor_closing)
-                return;
-        run->is_supervisor_closing = true;
-        uv_timer_stop(&run->stop_timer);
-        close_jobs(run);
-        supervisor_close(run->app.supervisor, on_supervisor_closed, run);
-        warm_close(STEAL(run->app.warm), on_warm_closed, run);
-}
-
-static void on_grace_over(uv_timer_t *timer)
-{
-        log_warning("grace period over, ending what still runs", NULL);
-        close_supervisor(timer->data);
-}
-
-/* Once all of them have ended there is nobody left for whom something should go on. */
-static void part_ended(struct runner *run, unsigned part)
-{
-        if (!gate_is_pending(&run->gate, GATE_PARTS & ~part))
-                close_supervisor(run);
-        gate_done(&run->gate, part);
-}
-
-static void on_requests_ended(void *arg)
-{
-        part_ended(arg, GATE_REQUESTS);
-}
-
-static void on_websockets_ended(void *arg)
-{
-        part_ended(arg, GATE_WEBSOCKETS);
-}
-
-static void on_terminals_ended(void *arg)
-{
-        part_ended(arg, GATE_TERMINALS);
-}
-
-static void stop(struct runner *run, int signum)
-{
-        if (run->is_stopping) {
-                log_warning("second signal, ending what still runs", "signal=%d", signum);
-                close_supervisor(run);
-                return;
-        }
-        log_info("stopping", "signal=%d grace_ms=%llu", signum,
-                 (unsigned long long)run->app.config->shutdown_grace_ms);
-        (void)systemd_notify_stopping(); /* nothing depends on it */
-        run->is_stopping = true;
-        gate_expect(&run->gate, GATE_PARTS | GATE_BELOW);
-        uv_timer_start(&run->stop_timer, on_grace_over, run->app.config->shutdown_grace_ms, 0);
-        server_drain(run->app.server, on_requests_ended, run);
-        ws_server_drain(run->app.websockets, on_websockets_ended, run);
-        terminals_end(run->app.terminals, on_terminals_ended, run);
-        app_files_stop(run->files);
-        job_waits_end();
-}
 
 /* --- reloading --- */
 
@@ -279,7 +102,7 @@ static void on_signal(uv_signal_t *handle, int signum)
         struct runner *run = handle->data;
 
         if (signum != SIGHUP)
-                stop(run, signum);
+                app_stop(run, signum);
         else if (!run->is_stopping)
                 reload(run);
 }
@@ -476,7 +299,7 @@ int app_run(struct config *config, int argc, char *const *argv)
         run->app.driver_dir = install_driver_dir();
         run->app.metrics.started_ms = clock_now_ms();
         run->app.metrics.routes = route_table_metrics_new(n_routes);
-        gate_init(&run->gate, on_everything_ended);
+        gate_init(&run->gate, app_everything_ended);
 
         r = loop_init(&run->loop);
         assert(r == 0);

@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, N_HTTP_METHODS };
 
@@ -44,6 +45,7 @@ struct route {
         enum route_body body;
         unsigned flags;
         const char *summary;
+        const struct route_doc *doc; /* what it answers (route_doc.h) */
 };
 
 #define ROUTE_MAX_PARAMETERS 4

@@ -63,6 +63,7 @@ struct json_field {
         const char *def_text; /* STRING */
         const struct enum_name *names;
         const char *doc;
+        const char *example; /* as JSON, for the documents */
 };
 
 #define F_FIELD_(strct, member, kind, ...)                                                      \
