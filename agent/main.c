@@ -18,6 +18,7 @@
 #include "agent/base/macros.h"
 #include "agent/base/str.h"
 #include "agent/config.h"
+#include "agent/openapi.h"
 #include "agent/routes.h"
 #include "build_config.h"
 
@@ -131,6 +132,7 @@ static const struct command commands[] = {
         { "config-reference", NULL,         config_print_reference, "",          "Print all options as Markdown" },
         { "config-example",   NULL,         config_print_example,   "",          "Print a commented configuration file" },
         { "routes",           NULL,         routes_print,           "",          "Print all endpoints" },
+        { "openapi",          NULL,         openapi_print,          "",          "Print the OpenAPI document of all endpoints" },
 };
 /* clang-format on */
 

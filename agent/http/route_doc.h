@@ -14,11 +14,34 @@ struct route_reply {
         const char *doc;
 };
 
-/* A message on a WebSocket. */
+/* A message on a WebSocket: with @body it is ours, with @args the client's. A table without rows will do. */
 struct route_message {
-        const char *type;              /* the value of its "type"; NULL ends a list */
-        const struct shape *body;      /* of what we send; the fields beside "type" */
-        const struct json_field *args; /* of what we are sent, likewise */
+        const char *type;         /* the value of its "type"; NULL ends a list */
+        const struct shape *body; /* of what we send; the fields beside "type" */
+        const struct json_field
+                *args; /* of what we are sent, likewise; it may have its own "type" or "action" */
+        const char *doc;
+};
+
+/* A header of the request that the handler reads. */
+struct route_header {
+        const char *name; /* NULL ends a list */
+        const char *doc;
+        const char *example; /* as it is written */
+};
+
+/* A form of a request's body that is not JSON. */
+struct route_content {
+        const char *type;         /* NULL ends a list */
+        const struct shape *body; /* of multipart/form-data: its fields; NULL: bytes */
+        const char *doc;
+};
+
+/* A member of a JSON body that is a list of objects, which no field of the arguments is. */
+struct route_part {
+        const char *name; /* NULL ends a list */
+        const struct json_field *args;
+        uint64_t max; /* of them */
         const char *doc;
 };
 
@@ -30,4 +53,8 @@ struct route_doc {
                                               (token, limits, body, arguments) are known from the row */
         const char *example; /* of the request's body, as JSON; NULL: made up from the arguments */
         const struct route_message *messages; /* of a WebSocket; NULL: none */
+        const struct route_header
+                *headers; /* NULL: none; X-Request-ID and Idempotency-Key are known */
+        const struct route_content *contents; /* of the body of a route with BODY_STREAM */
+        const struct route_part *parts;       /* of a JSON body; NULL: none */
 };

@@ -12,8 +12,8 @@ BASE = "agent/base/"
 EVERYTHING = ("agent/", "handlers/", "proc/")
 
 FOR_HANDLERS = (
-    BASE, "agent/http/request.h", "agent/http/problem.h", "agent/json/", "agent/ws/channel.h", "agent/ws/ws.h",
-    "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/webhook/webhook.h", "agent/app.h",
+    BASE, "agent/http/request.h", "agent/http/problem.h", "agent/http/route_doc.h", "agent/json/",
+    "agent/ws/channel.h", "agent/ws/ws.h", "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/webhook/webhook.h", "agent/app.h",
     "agent/config.h", "agent/metrics", "proc/", "handlers/features.h", "handlers/workdir.h",
 )  # fmt: skip
 
