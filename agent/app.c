@@ -26,6 +26,7 @@
 #include "agent/install.h"
 #include "agent/listen.h"
 #include "agent/metrics_routes.h"
+#include "agent/resume.h"
 #include "agent/routes.h"
 #include "agent/systemd.h"
 #include "agent/webhook/webhook.h"
@@ -298,6 +299,7 @@ int app_run(struct config *config, int argc, char *const *argv)
         run->app.n_routes = n_routes;
         run->app.driver_dir = install_driver_dir();
         run->app.metrics.started_ms = clock_now_ms();
+        run->app.metrics.started_realtime_ms = clock_realtime_us() / 1000;
         run->app.metrics.routes = route_table_metrics_new(n_routes);
         gate_init(&run->gate, app_everything_ended);
 
@@ -309,6 +311,7 @@ int app_run(struct config *config, int argc, char *const *argv)
                 give_up_start(run);
         } else {
                 start_handles(run);
+                run->resume = resume_new(&run->app);
                 (void)systemd_notify_ready();
                 loop_run(&run->loop);
                 log_info("stopped", NULL);

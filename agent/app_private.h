@@ -11,6 +11,7 @@
 #include "agent/loop/loop.h"
 
 struct app_files;
+struct resume;
 
 /* What stopping waits for. */
 enum {
@@ -36,6 +37,7 @@ struct runner {
         struct jobs *jobs; /* until the end; the app's are gone once they are being closed */
         struct webhooks *webhooks;
         struct app_files *files;
+        struct resume *resume;
         uint64_t max_files; /* of children: the limit that the agent was started with */
         bool is_stopping;
         bool is_supervisor_closing;

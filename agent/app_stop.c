@@ -15,6 +15,7 @@
 #include "agent/base/log.h"
 #include "agent/config.h"
 #include "agent/http/server.h"
+#include "agent/resume.h"
 #include "agent/systemd.h"
 #include "agent/webhook/webhook.h"
 #include "agent/ws/ws.h"
@@ -151,6 +152,7 @@ void app_stop(struct runner *run, int signum)
                  (unsigned long long)run->app.config->shutdown_grace_ms);
         (void)systemd_notify_stopping(); /* nothing depends on it */
         run->is_stopping = true;
+        run->resume = resume_free(run->resume); /* the rest is not worth a renewal */
         gate_expect(&run->gate, GATE_PARTS | GATE_BELOW);
         uv_timer_start(&run->stop_timer, on_grace_over, run->app.config->shutdown_grace_ms, 0);
         server_drain(run->app.server, on_requests_ended, run);

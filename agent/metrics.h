@@ -10,6 +10,7 @@ struct route_table_metrics;
 struct metrics {
         struct route_table_metrics *routes; /* in the order of the route table */
         uint64_t started_ms;                /* monotonic */
+        int64_t started_realtime_ms;        /* by the wall clock of then */
         uint64_t connections;
         uint64_t connections_cut; /* closed because a request did not arrive in time */
         uint64_t requests_live;   /* request objects in memory */
@@ -20,4 +21,12 @@ struct metrics {
         uint64_t hangups;       /* clients that left before their answer */
         uint64_t executions_total;
         uint64_t executions_failed; /* ended with anything but exit 0 */
+        uint64_t resumes_total;     /* how often we have stood still, or the wall clock was set */
+        uint64_t paused_us_total;
+        struct {
+                const char *kind; /* a constant; NULL: there was none */
+                int64_t at_ms;    /* Unix time, when it was noticed */
+                uint64_t paused_us;
+                int64_t wall_us; /* by how much the wall clock was set */
+        } last_resume;
 };

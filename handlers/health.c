@@ -61,6 +61,22 @@ int ping_get(struct request *req)
                                             "timestamp", clock_rfc3339_now(now)));
 }
 
+/* How often we have stood still, and the last time. */
+static void add_resumes(const struct metrics *m, json_t *doc)
+{
+        char at[CLOCK_RFC3339_SIZE];
+        json_t *last = json_null();
+
+        if (m->last_resume.kind)
+                last = json_pack(
+                        "{s:s, s:f, s:f, s:s}", "at", clock_rfc3339(at, m->last_resume.at_ms),
+                        "paused_seconds", (double)(m->last_resume.paused_us / 1000) / 1000,
+                        "wall_clock_set_seconds", (double)(m->last_resume.wall_us / 1000) / 1000,
+                        "kind", m->last_resume.kind);
+        json_object_set_new(doc, "resumes", json_integer((json_int_t)m->resumes_total));
+        json_object_set_new(doc, "last_resume", last);
+}
+
 static char *render(const struct app *app)
 {
         struct supervisor_counts processes;
@@ -79,6 +95,7 @@ static char *render(const struct app *app)
                         (json_int_t)app->metrics.websockets,                //
                         "active_executions", (json_int_t)processes.running, //
                         "timestamp", clock_rfc3339_now(now));
+        add_resumes(&app->metrics, doc);
         text = json_dumps(doc, JSON_COMPACT);
         json_decref(doc);
         return text;

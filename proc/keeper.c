@@ -26,9 +26,14 @@
 #include "proc/driver_protocol.h"
 #include "proc/keeper_private.h"
 
-#define MS          UINT64_C(1000)
-#define DRAIN_US    (50 * MS)
-#define SAVE_AGAIN  (1000 * MS)
+#define MS         UINT64_C(1000)
+#define DRAIN_US   (50 * MS)
+#define SAVE_AGAIN (1000 * MS)
+/* A turn that ends so much later than it should was interrupted by a pause: the machine's, or of all that runs in a
+ * sandbox. Who could not run must not be killed for the time. For this to be noticed, while a deadline is to come no
+ * turn is longer than LOOK_US. */
+#define PAUSE_US    (2000 * MS)
+#define LOOK_US     (1000 * MS)
 #define SIGSET_SIZE 8
 
 /* Descriptors below are the program's. */
@@ -219,8 +224,11 @@ static uint64_t next_event(const struct keeper *k, uint64_t now)
 {
         uint64_t next = MIN(keeper_next_report(k), next_try(k, now));
 
-        if (!k->has_ended && k->leader_lives && k->kill_state == KILL_NONE)
+        if (!k->has_ended && k->leader_lives && k->kill_state == KILL_NONE &&
+            k->deadline_us != KEEPER_NEVER) {
                 next = MIN(next, k->deadline_us);
+                next = MIN(next, now + LOOK_US);
+        }
         if (!k->has_ended && !k->leader_lives && k->kill_state == KILL_NONE)
                 next = MIN(next, k->drained_us);
         if (k->kill_state == KILL_TERM)
@@ -266,18 +274,31 @@ static void fill(const struct keeper *k, struct pollfd polls[N_POLLS], uint64_t 
         }
 }
 
+/* After waiting for @wait_us at most since @before. */
+static void note_pause(uint64_t before, uint64_t wait_us)
+{
+        uint64_t waited_us = keeper_now_us() - before;
+
+        if (waited_us >= wait_us + PAUSE_US)
+                keeper_add_pause(waited_us - wait_us);
+}
+
 static void turn(struct keeper *k)
 {
         uint64_t now = keeper_now_us();
         uint64_t next = next_event(k, now);
         uint64_t wait_us = next > now ? next - now : 0;
+        long n;
         struct timespec wait = { .tv_sec = (time_t)(wait_us / 1000000),
                                  .tv_nsec = (long)(wait_us % 1000000) * 1000 };
         struct pollfd polls[N_POLLS];
 
         fill(k, polls, now);
-        if (kernel(SYS_ppoll, polls, N_POLLS, next == KEEPER_NEVER ? NULL : &wait, NULL,
-                   SIGSET_SIZE) > 0) {
+        n = kernel(SYS_ppoll, polls, N_POLLS, next == KEEPER_NEVER ? NULL : &wait, NULL,
+                   SIGSET_SIZE);
+        if (next != KEEPER_NEVER)
+                note_pause(now, wait_us);
+        if (n > 0) {
                 if (polls[ON_SHIM].revents)
                         on_shim(k);
                 if (polls[ON_STDOUT].revents)

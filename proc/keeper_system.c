@@ -51,10 +51,19 @@ static uint64_t now_us(int clock)
         return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
+/* Of all pauses. */
+static uint64_t paused_us;
+
 /* See the header. */
 uint64_t keeper_now_us(void)
 {
-        return now_us(CLOCK_MONOTONIC);
+        return now_us(CLOCK_MONOTONIC) - paused_us;
+}
+
+/* See the header. */
+void keeper_add_pause(uint64_t us)
+{
+        paused_us += us;
 }
 
 /* See the header. */

@@ -23,8 +23,10 @@ __attribute__((noreturn)) void keeper_leave(int status);
 
 /* Returns -1. */
 int keeper_close(int fd);
-uint64_t keeper_now_us(void);  /* monotonic */
+uint64_t keeper_now_us(void);  /* monotonic, without pauses */
 uint64_t keeper_unix_ms(void); /* wall clock */
+/* We stood still for so long: that clock leaves it out, and so no deadline comes early by it. */
+void keeper_add_pause(uint64_t us);
 
 size_t text_length(const char *s);
 bool text_same(const char *a, const char *b);

@@ -46,6 +46,7 @@ static void on_timer(uv_timer_t *t);
 void process_start_timer(struct process *p, uint64_t ms)
 {
         /* The loop's idea of now may be older than the work of this turn, and a deadline must not be early. */
+        clock_deadline_set(&p->due, ms);
         uv_update_time(&p->supervisor->loop->uv);
         (void)uv_timer_start(&p->timer, on_timer, ms, 0);
 }
@@ -251,8 +252,11 @@ static void stop_waiting(struct process *p)
 static void on_timer(uv_timer_t *t)
 {
         struct process *p = container_of(t, struct process, timer);
+        uint64_t rest_ms = clock_deadline_rest_ms(&p->due);
 
-        if (p->is_tree_unchecked)
+        if (rest_ms > 0) /* it could not use the time of a pause, and gets it back */
+                process_start_timer(p, rest_ms);
+        else if (p->is_tree_unchecked)
                 look_at_tree(p);
         else if (p->kill_state == KILL_TERM)
                 process_kill_now(p, p->kill_reason);

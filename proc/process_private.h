@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "agent/base/buf.h"
+#include "agent/base/clock.h"
 #include "agent/base/id.h"
 #include "agent/base/list.h"
 #include "agent/loop/gate.h"
@@ -87,6 +88,7 @@ struct process {
 
         uv_timer_t
                 timer; /* deadline, then grace or drain, then the answer's own deadline, or the look at the tree */
+        struct clock_deadline due;
         uv_poll_t watch; /* cgroup.events of the leaf, while it outlives the leader */
         int watch_fd;
         struct cgroup_leaf leaf;

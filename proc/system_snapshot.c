@@ -159,7 +159,7 @@ static void account(struct scan *scan, struct system_process *p, const struct sy
                 .pid = p->pid,
                 .start_us = p->start_us,
                 .cpu_us = p->cpu_us,
-                .taken_us = clock_now_us(),
+                .taken_us = clock_monotonic_us(),
         };
         p->cpu_percent = system_cpu_share(scan->cpu, sample,
                                           now_us > p->start_us ? now_us - p->start_us : 0);
@@ -282,7 +282,7 @@ int system_snapshot_take(struct system_cpu *cpu, struct system_owners *owners,
         __attribute__((cleanup(close_dir))) DIR *dir = opendir("/proc");
         CLEANUP(system_snapshot_free) struct system_snapshot *s = xnew(struct system_snapshot);
         CLEANUP(mem_free) struct scan *scan = xnew(struct scan);
-        uint64_t now_us = clock_now_us(), reference_us;
+        uint64_t now_us = clock_monotonic_us(), reference_us; /* others run while we are stopped */
         int r;
 
         buf_init(&s->texts, 0);

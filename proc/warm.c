@@ -114,6 +114,20 @@ void warm_set_options(struct warm *w, const struct warm_options *o)
 }
 
 /* See the header. */
+void warm_renew(struct warm *w)
+{
+        for (int i = 0; i < N_POOLS; i++) {
+                struct warm_pool *pool = &w->pools[i];
+
+                if (!pool->is_wanted || !warm_pool_is_on(pool))
+                        continue;
+                pool->restarts++;
+                warm_pool_end(pool, WARM_MISS_STALE);
+                warm_pool_kick(pool, 0);
+        }
+}
+
+/* See the header. */
 void warm_unlive(struct warm *w)
 {
         void (*on_closed)(void *arg) = w->on_closed;

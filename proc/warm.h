@@ -84,6 +84,9 @@ struct warm_request {
 struct warm *warm_new(struct loop *l, struct supervisor *s, const struct warm_options *o);
 /* Copies what may change at run time; pools that were given up get another chance. */
 void warm_set_options(struct warm *w, const struct warm_options *o);
+/* Replaces all that wait, and their servers: what they have drawn at random may be known to another machine that was
+ * started from the same saved state. */
+void warm_renew(struct warm *w);
 /* Ends all that wait, calls @done of who waits for them, and in the end @on_closed, right before it is freed. To be
  * called when the supervisor is being closed: it waits for us. */
 void warm_close(struct warm *w, void (*on_closed)(void *arg), void *arg);

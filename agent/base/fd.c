@@ -8,9 +8,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -49,6 +52,23 @@ int fd_set_nonblock(int fd, bool on)
                 return -errno;
         flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
         return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+/* See the header. */
+void fd_keep_alive(int fd)
+{
+        static const struct {
+                int level, name, value;
+        } options[] = {
+                { IPPROTO_TCP, TCP_KEEPIDLE, 1 },
+                { IPPROTO_TCP, TCP_KEEPINTVL, 1 },
+                { IPPROTO_TCP, TCP_KEEPCNT, 5 },
+                { SOL_SOCKET, SO_KEEPALIVE, 1 },
+        };
+
+        for (size_t i = 0; i < ARRAY_LEN(options); i++)
+                (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+                                 sizeof(options[i].value)); /* not TCP: nothing to ask for */
 }
 
 /* Writes all of @data to a blocking descriptor. On failure an unknown part of it was written. */

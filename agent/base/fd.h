@@ -15,6 +15,10 @@ DEFINE_CLEANUP(int, fd_close)
 int fd_set_cloexec(int fd, bool on);
 int fd_set_nonblock(int fd, bool on);
 
+/* Has the kernel ask the peer of a TCP connection every second whether it lives; after five questions without an answer
+ * the connection is at its end. Does nothing to other descriptors. */
+void fd_keep_alive(int fd);
+
 /* Writes everything, across EINTR and short writes; for blocking descriptors. */
 int fd_write_all(int fd, const void *data, size_t size);
 

@@ -13,6 +13,7 @@
 #define LOG_MODULE "http"
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
+#include "agent/base/fd.h"
 #include "agent/base/log.h"
 #include "agent/http/body_private.h"
 #include "agent/http/refusal.h"
@@ -118,6 +119,43 @@ void connection_note_progress(struct list *all)
                 if (unsent < c->unsent)
                         restart_idle_timeout(req->conn);
                 c->unsent = unsent;
+        }
+}
+
+/* See the header. */
+void connection_forgive_pause(struct list *all, uint64_t *paused_us)
+{
+        uint64_t now_us = clock_paused_us();
+
+        if (now_us == *paused_us)
+                return;
+        *paused_us = now_us;
+        list_for_each(pos, all) {
+                const struct request *req = list_entry(pos, struct connection, link)->request;
+
+                /* Nobody's time runs while it is suspended. */
+                if (req && !req->is_suspended)
+                        restart_idle_timeout(req->conn);
+        }
+}
+
+static bool has_something_to_read(const struct connection *c)
+{
+        int n = 0;
+
+        return ioctl(c->fd, FIONREAD, &n) == 0 && n > 0;
+}
+
+/* See the header. */
+void connection_check_all(struct list *all)
+{
+        list_for_each(pos, all) {
+                struct connection *c = list_entry(pos, struct connection, link);
+
+                if (c->request || has_something_to_read(c))
+                        fd_keep_alive(c->fd);
+                else
+                        connection_cut(c);
         }
 }
 

@@ -50,6 +50,14 @@ void connection_expect(struct connection *c, uint64_t timeout_ms);
  * that they may be idle begins anew. */
 void connection_note_progress(struct list *all);
 
+/* To the HTTP library clients are idle while we stand still. So when clock_paused_us is no longer *paused_us, which it
+ * is made to be, the time in which those of @all with a request may be idle begins anew. */
+void connection_forgive_pause(struct list *all, uint64_t *paused_us);
+
+/* After a time in which clients could leave without our notice: cuts those of @all without a request, and has the
+ * kernel ask the clients of the others whether they live. One that does not answer has hung up within seconds. */
+void connection_check_all(struct list *all);
+
 /* The HTTP library sees the end of the stream and closes the connection in its own time. */
 void connection_cut(struct connection *c);
 /* Cuts those of @all whose deadline has passed; returns how many. Those who owe a body are told why. */

@@ -58,7 +58,8 @@ struct server {
         int listen_fd;
         bool is_due; /* MHD wants to run */
         bool is_draining;
-        bool has_hang_ups; /* that MHD should be told of */
+        bool has_hang_ups;  /* that MHD should be told of */
+        uint64_t paused_us; /* clock_paused_us, as the connections know it */
         struct list connections;
         struct list requests;
         uint64_t n_requests;
@@ -272,6 +273,7 @@ static void check_idle(struct server *s)
 static void run_if_due(struct server *s)
 {
         if (s->is_due && s->mhd) {
+                connection_forgive_pause(&s->connections, &s->paused_us);
                 turn(s);
                 if (s->has_hang_ups)
                         connection_tell_hang_ups(&s->connections);
@@ -443,6 +445,13 @@ void server_set_options(struct server *s, const struct server_options *o)
 {
         s->options = *o;
         uv_timer_start(&s->tick, on_tick, tick_interval(o), tick_interval(o));
+}
+
+/* See the header. */
+void server_resumed(struct server *s)
+{
+        connection_check_all(&s->connections);
+        server_wake(s);
 }
 
 /* See the header. */

@@ -47,6 +47,10 @@ int server_new(const struct server_environment *e, const struct server_options *
 /* Options may change at run time. */
 void server_set_options(struct server *s, const struct server_options *o);
 
+/* Clients may have left while we stood still, unnoticed: closes connections without a request, and has the kernel find
+ * out whether the others are still there. */
+void server_resumed(struct server *s);
+
 /* Stops listening, closes idle connections, ends streams and answers new requests with 503; calls @on_idle once there
  * is no request left. */
 void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg);

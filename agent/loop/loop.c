@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #define LOG_MODULE "loop"
+#include "agent/base/clock.h"
 #include "agent/base/log.h"
 #include "agent/base/macros.h"
 #include "agent/loop/lag.h"
@@ -24,11 +25,16 @@ static uint64_t now_us(void)
 static void on_lag_tick(uv_timer_t *timer)
 {
         struct loop *l = container_of(timer, struct loop, lag_timer);
-        uint64_t now = now_us();
+        uint64_t now = now_us(), paused_us = clock_paused_us();
 
+        /* To stand still is not to be late. */
+        l->lag_expected_us += paused_us - l->paused_us;
+        l->paused_us = paused_us;
         l->lag_ms = now > l->lag_expected_us ? (now - l->lag_expected_us) / 1000 : 0;
         l->lag_max_ms = MAX(l->lag_max_ms, l->lag_ms);
         l->lag_expected_us = now + LAG_INTERVAL_MS * 1000;
+        if (l->on_tick)
+                l->on_tick(l->tick_arg);
 }
 
 /* Sets up an idle loop. */
@@ -53,8 +59,19 @@ void loop_run(struct loop *l)
         l->lag_expected_us = now_us() + LAG_INTERVAL_MS * 1000;
         (void)uv_timer_start(&l->lag_timer, on_lag_tick, LAG_INTERVAL_MS, LAG_INTERVAL_MS);
 
+        clock_watch_pauses(true);
+        l->paused_us = clock_paused_us();
+
         (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* the result says whether loop_stop ended it */
+        clock_watch_pauses(false);
         (void)uv_timer_stop(&l->lag_timer);
+}
+
+/* See the header. */
+void loop_on_tick(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+        l->on_tick = fn;
+        l->tick_arg = arg;
 }
 
 /* Makes loop_run return soon. Not for other threads. */

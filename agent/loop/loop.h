@@ -13,12 +13,17 @@ struct loop {
         uint64_t lag_expected_us;
         uint64_t lag_ms;     /* how late the last tick was */
         uint64_t lag_max_ms; /* the worst since the start */
+        uint64_t paused_us;  /* until the last tick */
+        void (*on_tick)(void *arg);
+        void *tick_arg;
 };
 
 int loop_init(struct loop *l);
 /* Runs until nothing is left to wait for, or loop_stop. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
+/* @fn(@arg) is called several times a second while the loop runs: one timer for all that has to look around. */
+void loop_on_tick(struct loop *l, void (*fn)(void *arg), void *arg);
 /* Closes the loop's own handles, runs what is left of closing, and closes the loop. Returns -EBUSY, and logs
  * each handle at error level, when somebody left one open: that is a bug. */
 int loop_close(struct loop *l);

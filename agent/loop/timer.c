@@ -5,11 +5,13 @@
 #include <stdlib.h>
 
 #include "agent/base/alloc.h"
+#include "agent/base/clock.h"
 #include "agent/base/macros.h"
 #include "agent/loop/loop.h"
 
 struct timer {
         uv_timer_t handle;
+        struct clock_deadline deadline;
         void (*fn)(void *arg);
         void *arg;
 };
@@ -41,13 +43,18 @@ struct timer *timer_free(struct timer *t)
 static void on_timer(uv_timer_t *handle)
 {
         struct timer *t = container_of(handle, struct timer, handle);
+        uint64_t rest_ms = clock_deadline_rest_ms(&t->deadline);
 
-        t->fn(t->arg);
+        if (rest_ms > 0)
+                timer_start(t, rest_ms);
+        else
+                t->fn(t->arg);
 }
 
 /* See the header. */
 void timer_start(struct timer *t, uint64_t ms)
 {
+        clock_deadline_set(&t->deadline, ms);
         uv_update_time(t->handle.loop); /* its idea of now may be older than this turn's work */
         uv_timer_start(&t->handle, on_timer, ms, 0);
 }

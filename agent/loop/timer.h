@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A timer for those who do not deal with the loop's own types. */
+/* A timer for those who do not deal with the loop's own types. As clock_now_ms it stands still while the program does:
+ * it is what deadlines are made of. */
 
 #include <stdint.h>
 

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,6 +200,13 @@ int transfers_new(struct loop *l, const struct target_rules *rules, struct trans
         t->timer = timer_new(l, on_timeout, t);
         *ret = t;
         return 0;
+}
+
+/* See the header. OpenSSL notices a fork, but not that its machine was copied. */
+void transfers_reseed(struct transfers *t)
+{
+        if (t->multi)              /* otherwise nothing was drawn yet */
+                (void)RAND_poll(); /* without it OpenSSL asks the kernel in its own time */
 }
 
 /* See the header. */

@@ -47,6 +47,8 @@ void transfers_load(void);
 /* @rules is looked at whenever a connection is made. -ENOSYS: this libcurl cannot do what is needed. */
 int transfers_new(struct loop *l, const struct target_rules *rules, struct transfers **ret,
                   struct error *err);
+/* What later transfers draw at random, for TLS, is not known from anything before. */
+void transfers_reseed(struct transfers *t);
 /* Drops what is under way, without calling back. Not from a callback. Returns NULL. */
 struct transfers *transfers_free(struct transfers *t);
 

@@ -276,6 +276,13 @@ int webhooks_new(struct loop *l, const struct webhooks_options *options, struct 
 }
 
 /* See the header. */
+void webhooks_resumed(struct webhooks *w)
+{
+        if (!w->is_closing)
+                transfers_reseed(w->transfers);
+}
+
+/* See the header. */
 void webhooks_close(struct webhooks *w, void (*on_closed)(void *arg), void *arg)
 {
         assert(!w->is_closing);

@@ -79,6 +79,9 @@ int webhooks_new(struct loop *l, const struct webhooks_options *options, struct 
 /* Other options from now on. On failure the old ones stay. */
 int webhooks_configure(struct webhooks *w, const struct webhooks_options *options,
                        struct error *err);
+/* Another machine may have been started from the saved state that we were resumed from: its secrets must not be ours.
+ * What is being sent goes on, or fails and is tried again. */
+void webhooks_resumed(struct webhooks *w);
 /* Gives up what is being sent (the journal has it) and calls @on_closed(@arg), later, when nothing is under way any
  * more. What is being queued is still written, and its owner told; there are no more changes of state. Once. */
 void webhooks_close(struct webhooks *w, void (*on_closed)(void *arg), void *arg);

@@ -60,6 +60,9 @@ struct ws_ops {
 int ws_server_new(struct loop *l, const struct ws_options *o, struct metrics *m,
                   struct ws_server **ret, struct error *err);
 void ws_server_set_options(struct ws_server *s, const struct ws_options *o);
+/* Peers may have left while we stood still, unnoticed: all are pinged, and those from which nothing comes within a few
+ * seconds are dropped. */
+void ws_server_resumed(struct ws_server *s);
 /* Tells every connection that the agent stops, and calls @on_idle once there is none left. */
 void ws_server_drain(struct ws_server *s, void (*on_idle)(void *arg), void *arg);
 /* Drops every connection, without waiting for anybody. */

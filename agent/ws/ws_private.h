@@ -48,6 +48,7 @@ struct ws {
         bool is_rx_stopped;   /* as the library was told */
         uint64_t received_ms; /* when something came last */
         uint64_t pinged_ms;
+        uint64_t alive_by_ms; /* something has to come until then; 0: nobody doubts that it lives */
 
         struct list queue;
         size_t queued;

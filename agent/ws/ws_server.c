@@ -115,6 +115,7 @@ static int on_receive(struct ws *ws, const char *data, size_t size)
         if (ws->is_cut)
                 return -1;
         ws->received_ms = clock_now_ms();
+        ws->alive_by_ms = 0;
         ws->received += size;
         if (ws->state != WS_OPEN)
                 return 0;

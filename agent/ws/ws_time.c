@@ -8,6 +8,7 @@
 
 #define LOG_MODULE "ws"
 #include "agent/base/clock.h"
+#include "agent/base/fd.h"
 #include "agent/base/log.h"
 #include "agent/ws/ws_private.h"
 
@@ -20,6 +21,8 @@
 #define DRAIN_MS 1000
 /* How often a peer that may not speak is looked at. */
 #define LOOK_MS 1000
+/* Whoever lives has answered within this time after we were resumed. */
+#define PROOF_MS 5000
 
 /* See ws_private.h. */
 void ws_arm(struct ws_server *s, uint64_t due_ms)
@@ -71,6 +74,7 @@ static uint64_t watch_pong(struct ws *ws, uint64_t now)
 void ws_on_pong(struct ws *ws, const void *data, size_t size)
 {
         ws->received_ms = clock_now_ms();
+        ws->alive_by_ms = 0;
         if (size != sizeof(ws->ping) || memcmp(data, &ws->ping, size) != 0 || ws->was_taken)
                 return;
         ws->was_taken = ws->has_answered = true;
@@ -119,6 +123,16 @@ static bool has_hung_up(const struct ws *ws)
         return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
+/* Did it leave while we stood still? Where a frame is stuck in front of our ping the peer was slow before, and cannot
+ * prove anything. */
+static bool is_lost(struct ws *ws, uint64_t now)
+{
+        if (ws->alive_by_ms == 0 || now < ws->alive_by_ms)
+                return false;
+        ws->alive_by_ms = 0;
+        return !lws_partial_buffered(ws->wsi);
+}
+
 static uint64_t watch_peer(struct ws *ws, uint64_t now)
 {
         uint64_t silence_ms = ws->server->options.silence_ms;
@@ -140,7 +154,7 @@ static uint64_t watch_peer(struct ws *ws, uint64_t now)
                 }
                 return now + LOOK_MS;
         }
-        if (now >= ws->received_ms + silence_ms) {
+        if (now >= ws->received_ms + silence_ms || is_lost(ws, now)) {
                 log_debug("websocket silent", "id=%s", log_quote(ws->request_id));
                 ws_cut(ws);
                 return NEVER;
@@ -151,6 +165,8 @@ static uint64_t watch_peer(struct ws *ws, uint64_t now)
                 ws_schedule(ws);
         }
         next = MIN(MAX(ws->received_ms, ws->pinged_ms) + interval_ms, ws->received_ms + silence_ms);
+        if (now < ws->alive_by_ms)
+                next = MIN(next, ws->alive_by_ms);
         return ws->server->is_draining ? MIN(next, now + DRAIN_MS) : next;
 }
 
@@ -187,6 +203,27 @@ void ws_begin_drain(struct ws_server *s)
                         ws->give_up_ms = MIN(ws->give_up_ms, s->drain_ms + DRAIN_MS);
         }
         ws_arm(s, s->drain_ms + DRAIN_MS);
+}
+
+/* See ws.h. */
+void ws_server_resumed(struct ws_server *s)
+{
+        uint64_t now = clock_now_ms();
+
+        list_for_each_safe(pos, &s->connections) {
+                struct ws *ws = list_entry(pos, struct ws, link);
+
+                if (!ws->wsi || ws->is_cut)
+                        continue;
+                fd_keep_alive(lws_get_socket_fd(ws->wsi));
+                if (ws->state != WS_OPEN || ws->is_rx_stopped)
+                        continue;
+                ws->alive_by_ms = now + PROOF_MS;
+                ws->pinged_ms = now;
+                ws->owes_ping = true;
+                ws_schedule(ws);
+        }
+        ws_arm(s, now + PROOF_MS);
 }
 
 /* Does what is due, and returns when to look again. */

@@ -44,7 +44,14 @@ struct results {
         struct list use;
         struct list runs;
         struct results_totals totals;
+        uint64_t skipped_ms; /* that the clock did not count */
 };
+
+/* Results get older while we stand still, unlike deadlines. */
+static uint64_t now_ms(const struct results *r)
+{
+        return clock_now_ms() + r->skipped_ms;
+}
 
 /* --- texts --- */
 
@@ -155,12 +162,12 @@ static void garbage_free(struct results *r, struct list *garbage)
 static void sweep(struct results *r)
 {
         struct list *garbage = garbage_new();
-        uint64_t now_ms = clock_now_ms();
+        uint64_t now = now_ms(r);
 
         list_for_each_safe(i, &r->use) {
                 struct entry *e = list_entry(i, struct entry, use);
 
-                if (now_ms - e->stored_ms >= e->ttl_ms)
+                if (now - e->stored_ms >= e->ttl_ms)
                         throw_away(r, e, garbage);
         }
         garbage_free(r, garbage);
@@ -209,6 +216,12 @@ struct results *results_free(struct results *r)
 }
 
 /* See the header. */
+void results_skip(struct results *r, uint64_t ms)
+{
+        r->skipped_ms += ms;
+}
+
+/* See the header. */
 bool results_find(struct results *r, const uint8_t key[RESULTS_KEY], uint64_t max_age_ms,
                   struct results_found *ret)
 {
@@ -217,7 +230,7 @@ bool results_find(struct results *r, const uint8_t key[RESULTS_KEY], uint64_t ma
 
         if (!e)
                 return false;
-        age_ms = clock_now_ms() - e->stored_ms;
+        age_ms = now_ms(r) - e->stored_ms;
         if (age_ms >= e->ttl_ms) {
                 drop(r, e);
                 return false;
@@ -275,7 +288,7 @@ bool results_put(struct results *r, const uint8_t key[RESULTS_KEY], char *text, 
 
         e = xnew(struct entry);
         memcpy(e->key, key, RESULTS_KEY);
-        e->stored_ms = clock_now_ms();
+        e->stored_ms = now_ms(r);
         e->ttl_ms = ttl_ms;
         e->text = xnew(struct results_text);
         *e->text = (struct results_text){ .refs = 1, .size = size, .data = text };

@@ -42,6 +42,9 @@ struct results *results_new(struct loop *l);
 /* What is being made may end later: it is not in here any longer. NULL is fine. */
 struct results *results_free(struct results *r);
 
+/* The world went on for @ms while we stood still: everything is older by that. */
+void results_skip(struct results *r, uint64_t ms);
+
 /* The kept result, if it is not older than @max_age_ms. Nothing is counted. */
 bool results_find(struct results *r, const uint8_t key[RESULTS_KEY], uint64_t max_age_ms,
                   struct results_found *ret);

@@ -124,8 +124,11 @@ static void explain(struct job *job, const struct spawn_failure *failure)
 static bool ended_here(const struct app *app, const struct job *job)
 {
         int64_t age_s = (int64_t)((clock_now_ms() - app->metrics.started_ms + 999) / 1000);
+        int64_t ended_ms = job_ended_ms(job);
 
-        return clock_realtime_s() - job_ended_ms(job) / 1000 <= age_s;
+        /* The wall clock may have been set since: forward, as after a pause, or back. */
+        return ended_ms >= app->metrics.started_realtime_ms ||
+               clock_realtime_s() - ended_ms / 1000 <= age_s;
 }
 
 /* By refuse, or under an earlier agent. The registry itself has a sentence at best. */

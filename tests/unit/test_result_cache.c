@@ -126,7 +126,12 @@ static void test_time(void **state)
         assert_int_equal(total(r).n_entries, 1); /* gone, though nobody asked for it */
         assert_false(has(r, 1, ALWAYS));
         assert_true(has(r, 2, ALWAYS));
-        set_time(4000);
+        results_skip(r, 1999); /* as if it were 3999 */
+        assert_true(has(r, 2, ALWAYS));
+        assert_true(put(r, 3, 5, 1));
+        assert_true(has(r, 3, 1)); /* what comes later is not older */
+        results_skip(r, 1);
+        assert_false(has(r, 3, ALWAYS));
         assert_false(has(r, 2, ALWAYS));
         assert_int_equal(total(r).n_entries, 0);
         assert_int_equal(total(r).size, 0);
