@@ -22,6 +22,7 @@
 #include "agent/base/log.h"
 #include "agent/config.h"
 #include "agent/files/roots.h"
+#include "agent/host/host.h"
 #include "agent/http/server.h"
 #include "agent/install.h"
 #include "agent/listen.h"
@@ -216,6 +217,7 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
                 return r;
         app->terminals = terminals_new();
         app->results = results_new(&run->loop);
+        app->host = host_new(&run->loop, app->config->workspace);
         r = start_jobs(run, err);
         if (r < 0)
                 return r;
@@ -268,6 +270,7 @@ static void give_up_start(struct runner *run)
         if (!run->app.supervisor)
                 return;
         run->app.results = results_free(run->app.results);
+        run->app.host = host_free(run->app.host);
         if (run->app.websockets)
                 ws_server_close(run->app.websockets);
         if (run->jobs)

@@ -14,6 +14,7 @@
 #include "agent/app_files.h"
 #include "agent/base/log.h"
 #include "agent/config.h"
+#include "agent/host/host.h"
 #include "agent/http/server.h"
 #include "agent/resume.h"
 #include "agent/systemd.h"
@@ -36,6 +37,7 @@ static void on_server_closed(void *arg)
 
         run->app.server = NULL;
         run->app.results = results_free(run->app.results);
+        run->app.host = host_free(run->app.host);
         ws_server_close(run->app.websockets);
         for (size_t i = 0; i < ARRAY_LEN(run->signals); i++)
                 uv_close((uv_handle_t *)&run->signals[i], NULL);

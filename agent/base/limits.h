@@ -95,6 +95,9 @@
         (4 * MIB)                 /* text of one list; it ends with the row that reaches this */
 #define LIMIT_PROCESS_LISTINGS 32 /* requests that wait for the next look */
 
+/* The machine */
+#define LIMIT_HOST_WAITING 256 /* requests that wait for fresh readings */
+
 /* Background jobs */
 #define LIMIT_JOB_NAME          256
 #define LIMIT_JOB_LABEL         (1 * KIB)  /* of a command, in the list */

@@ -12,10 +12,25 @@ BASE = "agent/base/"
 EVERYTHING = ("agent/", "handlers/", "proc/")
 
 FOR_HANDLERS = (
-    BASE, "agent/http/request.h", "agent/http/problem.h", "agent/http/route_doc.h", "agent/json/",
-    "agent/ws/channel.h", "agent/ws/ws.h", "agent/http/stream.h", "agent/http/sse.h", "agent/loop/timer.h", "agent/webhook/webhook.h", "agent/app.h",
-    "agent/config.h", "agent/metrics", "proc/", "handlers/features.h", "handlers/workdir.h",
-)  # fmt: skip
+    BASE,
+    "agent/app.h",
+    "agent/config.h",
+    "agent/host/host.h",
+    "agent/http/problem.h",
+    "agent/http/request.h",
+    "agent/http/route_doc.h",
+    "agent/http/sse.h",
+    "agent/http/stream.h",
+    "agent/json/",
+    "agent/loop/timer.h",
+    "agent/metrics",
+    "agent/webhook/webhook.h",
+    "agent/ws/channel.h",
+    "agent/ws/ws.h",
+    "handlers/features.h",
+    "handlers/workdir.h",
+    "proc/",
+)
 
 # What the JWT check and the options consist of: modules of several files in the folder agent/.
 AUTH = ("agent/auth",)
@@ -39,6 +54,7 @@ ROWS = [
     ("agent/files/", (BASE,), ()),
     ("agent/webhook/", (BASE, "agent/loop/"), ("curl", "uv", "jansson", "nettle")),
     ("agent/watch/", (BASE, "agent/loop/"), ("uv",)),
+    ("agent/host/", (BASE, "agent/loop/"), ("uv",)),
     ("proc/shim", (), ()),
     ("proc/", (BASE, "agent/json/", "agent/loop/"), ("uv", "jansson", "nettle")),
     (

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Ten small files in all. Mounts may be thousands, though, so where the cgroups are is found out once in a while. */
+
+#include "agent/host/reading.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/base/buf.h"
+#include "agent/base/clock.h"
+#include "agent/base/str.h"
+#include "agent/host/memory.h"
+#include "agent/host/text.h"
+
+#define CGROUPS_FRESH_US 10000000
+
+/* Of a line of /proc/net/dev. */
+enum { RX_BYTES = 0, RX_PACKETS = 1, TX_BYTES = 8, TX_PACKETS = 9, N_NUMBERS = 10 };
+
+static void read_load(const char *root, double ret[3])
+{
+        CLEANUP(buf_done) struct buf text = { 0 };
+        char *s;
+
+        if (host_text_read(root, "/proc/loadavg", &text) < 0)
+                return;
+        s = text.data;
+        for (size_t i = 0; i < 3; i++)
+                ret[i] = strtod(s, &s);
+}
+
+static uint64_t read_uptime(const char *root)
+{
+        CLEANUP(buf_done) struct buf text = { 0 };
+        const char *s;
+        uint64_t seconds = 0;
+
+        if (host_text_read(root, "/proc/uptime", &text) < 0)
+                return 0;
+        s = text.data;
+        (void)host_text_next(&s, &seconds);
+        return seconds;
+}
+
+/* "  eth0: 2825245728  115014 …" */
+static void add_interface(const char *line, struct host_network *ret)
+{
+        const char *name = line + strspn(line, " ");
+        const char *s = strchr(name, ':');
+        uint64_t numbers[N_NUMBERS] = { 0 };
+
+        if (!s || str_has_prefix(name, "lo:"))
+                return;
+        s++;
+        for (size_t i = 0; i < N_NUMBERS; i++)
+                if (!host_text_next(&s, &numbers[i]))
+                        return;
+        ret->rx_bytes += numbers[RX_BYTES];
+        ret->rx_packets += numbers[RX_PACKETS];
+        ret->tx_bytes += numbers[TX_BYTES];
+        ret->tx_packets += numbers[TX_PACKETS];
+}
+
+static void read_network(const char *root, struct host_network *ret)
+{
+        CLEANUP(buf_done) struct buf text = { 0 };
+        char *rest, *line;
+
+        if (host_text_read(root, "/proc/net/dev", &text) < 0)
+                return;
+        rest = text.data;
+        while ((line = host_text_line(&rest)) != NULL)
+                add_interface(line, ret);
+}
+
+static int64_t now_ms(void)
+{
+        struct timespec now;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* See the header. */
+void host_reader_read(struct host_reader *r, const struct host_cpus *usable,
+                      struct host_cpu_reading *ret_cpu, struct host_sample *ret)
+{
+        uint64_t now_us = clock_now_us();
+
+        if (r->cgroups_at_us == 0 || now_us - r->cgroups_at_us > CGROUPS_FRESH_US) {
+                host_cgroups_done(&r->cgroups);
+                host_cgroups_find(r->root, &r->cgroups);
+                r->cgroups_at_us = now_us;
+        }
+        memset(ret, 0, sizeof(*ret));
+        host_cpu_read(r->root, &r->cgroups, usable, ret_cpu);
+        ret_cpu->at_us = now_us;
+        ret->cpu_cores = ret_cpu->cores;
+        ret->cpus_online = ret_cpu->online;
+        ret->is_cpu_limited = ret_cpu->cores < (double)ret_cpu->online;
+        host_memory_read(r->root, &r->cgroups, ret);
+        read_network(r->root, &ret->network);
+        read_load(r->root, ret->load);
+        ret->uptime_s = read_uptime(r->root);
+        ret->sampled_at_ms = now_ms();
+}
+
+/* Leaves nothing behind. */
+void host_reader_done(struct host_reader *r)
+{
+        host_cgroups_done(&r->cgroups);
+}
