@@ -19,12 +19,13 @@
  * rights of it; each serves once.
  *     node javascript/driver.cjs --wait=5 [--rich=4]      started like every program
  *     a child of python/server.py                         the same, forked
- * In their environment VM_AGENT_EXECUTION_ID is the execution's id from their birth on. They read one job from the job
- * socket (SOCK_STREAM): a 32 bit number, the size of what follows, then strings, each with its NUL:
+ * In their environment VM_AGENT_EXECUTION_ID is an id of their own from their birth on, and then the execution's. They
+ * read one job from the job socket (SOCK_STREAM): a 32 bit number, the size of what follows, then strings, each with
+ * its NUL:
  *     directory   to change to
  *     script      the path of the source
  *     stdin       "pipe": descriptor 0 stays what it is; "null": it becomes /dev/null
- *     environment all the rest, "NAME=value": replaces what there was
+ *     environment all the rest, "NAME=value": replaces what there was. What they fork must show it (/proc/PID/environ)
  * If the directory cannot be entered they write a struct spawn_failure to the job socket and exit with 126; else they
  * close it, and run the script. If the socket ends before a job has come, they exit: the agent does not need them, or
  * has died.

@@ -134,11 +134,12 @@ static int prepare(struct process *p, const struct process_options *o, struct en
         return s->cgroup ? cgroup_leaf_take(&p->leaf, s->cgroup, p->id, &p->limits.leaf, err) : 0;
 }
 
-/* A process that waits for us has all of that already. What can fail comes first. */
+/* A process that waits for us has all of that already. What can fail comes first. But it gets a new id: its own may
+ * have been drawn before the machine was saved, and be another machine's as well. */
 static int take_over(struct process *p, const struct process_options *o, struct error *err)
 {
         struct warm_child *c = o->warm;
-        CLEANUP(mem_free) char *marker = xasprintf(TREE_MARKER "=%s", c->id);
+        CLEANUP(mem_free) char *marker = xasprintf(TREE_MARKER "=%s", p->id);
         char *const markers[] = { marker, p->supervisor->instance, NULL };
         CLEANUP(mem_free) char **envp = tree_mark(o->envp, markers);
         int r;
@@ -146,7 +147,6 @@ static int take_over(struct process *p, const struct process_options *o, struct 
         r = warm_child_send(c, o->cwd, o->has_input, envp, &p->limits, err);
         if (r < 0)
                 return r;
-        memcpy(p->id, c->id, sizeof(p->id));
         p->pid = c->ward.pid;
         p->leaf = c->leaf;
         c->leaf.fd = -1;

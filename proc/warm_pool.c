@@ -159,7 +159,8 @@ void warm_pool_pause(struct warm_pool *pool)
 
 /* --- out of date --- */
 
-/* How long the machine has been suspended since it was started: as a snapshot of it is, and its clones. */
+/* How long the machine has been suspended since it was started, or we have stood still: as a snapshot of it is, and its
+ * clones. This is asked before a waiting process is used, so that none is that another machine has as well. */
 static int64_t asleep_us(void)
 {
         struct timespec boot, awake;
@@ -167,7 +168,7 @@ static int64_t asleep_us(void)
         if (clock_gettime(CLOCK_BOOTTIME, &boot) < 0 || clock_gettime(CLOCK_MONOTONIC, &awake) < 0)
                 return 0;
         return (int64_t)(boot.tv_sec - awake.tv_sec) * 1000000 +
-               (boot.tv_nsec - awake.tv_nsec) / 1000;
+               (boot.tv_nsec - awake.tv_nsec) / 1000 + (int64_t)clock_paused_us();
 }
 
 static void become_stale(struct warm_pool *pool)

@@ -37,9 +37,9 @@ struct warm_child {
         struct list link; /* pool->children[state] */
         struct warm_pool *pool;
         enum child_state state;
-        char id[ID_SIZE];
-        int fds[N_ENDS]; /* ours; -1: handed over, or closed */
-        int status_fd;   /* of one that was spawned, until it is taken; -1: it was forked */
+        char id[ID_SIZE]; /* while it waits */
+        int fds[N_ENDS];  /* ours; -1: handed over, or closed */
+        int status_fd;    /* of one that was spawned, until it is taken; -1: it was forked */
         struct cgroup_leaf leaf;
         uint64_t since_ms;                  /* asked for, or born */
         bool has_process;                   /* that has to be reaped */

@@ -225,7 +225,7 @@ static void run_reading(void *job)
 /* Is the last reading good to compare the next with? */
 static bool has_partner(const struct host *h)
 {
-        return h->has_cpu && clock_now_us() - h->cpu.at_us <= PAIR_MAX_MS * (uint64_t)1000;
+        return h->has_cpu && clock_monotonic_us() - h->cpu.at_us <= PAIR_MAX_MS * (uint64_t)1000;
 }
 
 static void publish(struct host *h, bool is_pair)

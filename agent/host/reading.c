@@ -87,7 +87,7 @@ static int64_t now_ms(void)
 void host_reader_read(struct host_reader *r, const struct host_cpus *usable,
                       struct host_cpu_reading *ret_cpu, struct host_sample *ret)
 {
-        uint64_t now_us = clock_now_us();
+        uint64_t now_us = clock_monotonic_us(); /* others run while we stand still */
 
         if (r->cgroups_at_us == 0 || now_us - r->cgroups_at_us > CGROUPS_FRESH_US) {
                 host_cgroups_done(&r->cgroups);

@@ -99,6 +99,20 @@ def test_waiting_children_can_be_told_apart(server):
     child.finish_quietly()
 
 
+def test_the_id_of_the_execution_is_shown_of_all_that_is_forked(server, tmp_path):
+    child = server.child()
+    child.identity = "exec_".ljust(len(child.identity), "e")  # another one than while it waited
+    main = tmp_path / "main.py"
+    main.write_text(
+        "import os\n"
+        "pid = os.fork()\n"
+        "shown = open('/proc/self/environ').read().split('\\0')\n"
+        "print(f\"VM_AGENT_EXECUTION_ID={os.environ['VM_AGENT_EXECUTION_ID']}\" in shown, flush=True)\n"
+        "pid and os.waitpid(pid, 0)\n"
+    )
+    assert child.run(tmp_path, main, ENVIRONMENT).out == b"True\nTrue\n"
+
+
 def test_a_server_ends_with_its_control_socket_and_children_go_on(tmp_path):
     server = PythonServer(sys.executable, ENVIRONMENT)
     child = server.child()

@@ -12,16 +12,16 @@ import pytest
 from lib import procfs
 from lib.agent import MARK
 from lib.jobs import start_id, wait_for_end, wait_for_output
-from lib.raw import ConnectionEnded, RawConnection, head
+from lib.raw import ConnectionEnded, RawConnection, head, post
 from lib.stream import CODE, Stream
 from lib.tokens import bearer, token
 from lib.waiting import time_factor, wait_until
 from lib.warm import pool, wait_ready, warm_up
 from lib.ws_raw import RawWebSocket
 
-# Longer than what is left of the timeout, so that whoever counted it would kill.
-PAUSE = 3.0
 TIMEOUT = 2 * time_factor()
+# So that whoever counted it would kill.
+PAUSE = TIMEOUT + 1
 
 # A second of work in small steps: a single sleep would be over when its process is resumed.
 WORK = "import time\nprint('begun', flush=True)\nfor _ in range(10): time.sleep(0.1)\nprint('done', flush=True)"
@@ -63,6 +63,23 @@ def stream_work(agent):
         return stream.messages[-1], stream.stdout
 
 
+def stream_terminal(agent):
+    """Its library answers pings in a thread of its own."""
+    stream = Stream(agent, "/terminal")
+    stream.wait_for(lambda: stream.messages)
+    return stream
+
+
+def has_keep_alive(agent, connection):
+    """Whether the kernel asks the client of a connection if it still lives. Both ends are in the table; this is ours."""
+    ours, theirs = f":{agent.port:04X}", f":{connection.socket.getsockname()[1]:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table]
+    timers = [row[5] for row in rows if row[1].endswith(ours) and row[2].endswith(theirs)]
+    assert len(timers) == 1, rows
+    return timers[0].startswith("02:")
+
+
 def waiting_pids(agent):
     pools = [pool(agent, name) for name in ("python", "javascript")]
     return {pid for found in pools for pid in [*found["pids"], found["server_pid"]] if pid}
@@ -96,19 +113,63 @@ def expect_cut(ws, timeout):
             ws.read_frame(timeout)
 
 
+class Begun:
+    """What is under way when everything stops."""
+
+    def __init__(self, agent, threads):
+        self.job = start_id(agent, SHELL_WORK, timeout=TIMEOUT)
+        wait_for_output(agent, self.job, "begun")
+        self.waiting = threads.submit(wait_for_end, agent, self.job, TIMEOUT / time_factor())
+        self.sync = threads.submit(agent.execute, WORK, timeout=TIMEOUT)
+        self.stream = threads.submit(stream_work, agent)
+        self.endless = RawConnection(agent.port)
+        body = {"code": ENDLESS, "language": "python", "timeout": TIMEOUT}
+        self.endless.send(post("/execute", body, bearer(token(agent.secret))))
+        wait_until(lambda: agent.gauges()["processes_running"] >= 5, "three executions, two terminals")
+
+    def expect_success(self):
+        result = self.sync.result().json()
+        assert (result["stdout"], result["exit_code"]) == ("begun\ndone\n", 0), result
+        last, output = self.stream.result()
+        assert (output, last["exit_code"]) == ("begun\ndone\n", 0), last
+        assert self.waiting.result()["status"] == "completed"
+
+    def expect_timeout(self, resumed):
+        """In time: with what was left of it, and not with all of it."""
+        response = self.endless.read_response()
+        assert response.json()["exit_code"] == 124, response.text
+        assert time.monotonic() - resumed < TIMEOUT + 0.5 * time_factor()
+        self.endless.close()
+
+
+def expect_told(agent):
+    found = health(agent)
+    assert found["resumes"] == 1, found
+    assert found["last_resume"]["kind"] == "pause", found
+    assert PAUSE <= found["last_resume"]["paused_seconds"] < PAUSE + 2 * time_factor(), found
+    assert agent.gauges()["loop_lag_max_ms"] < PAUSE * 1000, "to stand still is not to be late"
+
+
+def expect_new_pools(agent, before):
+    wait_ready(agent)
+    wait_ready(agent, "javascript")
+    assert before and not before & waiting_pids(agent)
+
+
+def expect_deadlines(agent):
+    begun = time.monotonic()
+    assert agent.execute(ENDLESS, timeout=1).json()["exit_code"] == 124
+    assert 1 <= time.monotonic() - begun < 2 * time_factor()
+
+
 def test_a_pause_ends_nothing_but_what_is_dead(new_agent):
     agent = new_agent(warm_preload="none")
     warm_up(agent)
     warm_up(agent, "javascript")
     assert (health(agent)["resumes"], health(agent)["last_resume"]) == (0, None)
     idle, silent = Idle(agent), RawWebSocket(agent)
-    with ThreadPoolExecutor() as threads:
-        job = start_id(agent, SHELL_WORK, timeout=TIMEOUT)
-        wait_for_output(agent, job, "begun")
-        sync = threads.submit(agent.execute, WORK, timeout=TIMEOUT)
-        endless = threads.submit(agent.execute, ENDLESS, timeout=TIMEOUT)
-        stream = threads.submit(stream_work, agent)
-        wait_until(lambda: agent.gauges()["processes_running"] >= 4, "four executions and a terminal")
+    with stream_terminal(agent) as live, ThreadPoolExecutor() as threads:
+        begun = Begun(agent, threads)
         wait_ready(agent)
         wait_ready(agent, "javascript")
         before = waiting_pids(agent)
@@ -116,25 +177,14 @@ def test_a_pause_ends_nothing_but_what_is_dead(new_agent):
         pause_everything(agent, PAUSE)
         resumed = time.monotonic()
 
-        assert sync.result().json()["stdout"] == "begun\ndone\n", sync.result().text
-        assert sync.result().json()["exit_code"] == 0
-        last, output = stream.result()
-        assert (output, last["exit_code"]) == ("begun\ndone\n", 0), last
-        assert wait_for_end(agent, job)["status"] == "completed"
-        assert endless.result().json()["exit_code"] == 124, endless.result().text
-        assert time.monotonic() - resumed < TIMEOUT + 1 * time_factor()
-
-    found = health(agent)
-    assert found["resumes"] == 1, found
-    assert found["last_resume"]["kind"] == "pause"
-    assert PAUSE <= found["last_resume"]["paused_seconds"] < PAUSE + 3 * time_factor()
-    idle.wait_for_end()
-    expect_cut(silent, 10)
+        wait_until(lambda: health(agent)["resumes"], "a resume")
+        assert has_keep_alive(agent, begun.endless)
+        begun.expect_success()
+        begun.expect_timeout(resumed)
+        expect_told(agent)
+        idle.wait_for_end()
+        expect_new_pools(agent, before)
+        expect_deadlines(agent)
+        expect_cut(silent, 10)
+        assert live.socket.ping().wait(10 * time_factor()), "who answers pings stays"
     silent.connection.close()
-    wait_ready(agent)
-    wait_ready(agent, "javascript")
-    assert before and not before & waiting_pids(agent)
-
-    begun = time.monotonic()
-    assert agent.execute(ENDLESS, timeout=1).json()["exit_code"] == 124
-    assert time.monotonic() - begun < 2 * time_factor()

@@ -97,6 +97,7 @@ def test_each_serves_once(agent, name):
         wait_ready(agent, name)
         result, miss = run(agent, ids, name)
         assert miss is None
+        assert result["stdout"].split()[1] == result["execution_id"]
         seen.add(result["stdout"])
     assert len(seen) == 4
     for text in seen:

@@ -165,6 +165,7 @@ class Child:
         directory, script, stdin, environment = job
         enter(directory)
         set_environment(environment, self.server.clear_environment)
+        self.server.show_id(posix.environ.get(b"VM_AGENT_EXECUTION_ID", b""))
         if stdin == b"null":
             fd = os.open(os.devnull, os.O_RDONLY)
             os.dup2(fd, 0)

@@ -214,9 +214,13 @@ class Server:
     def be_child(self, name, fds):
         os.setsid()
         self.take_descriptors(fds)
-        if self.id_address and len(name.rstrip(b"\0")) == self.id_size:
-            ctypes.memmove(self.id_address, name, self.id_size)
+        self.show_id(name.rstrip(b"\0"))
         return self.child.wait()
+
+    def show_id(self, name):
+        """In the environment that the kernel shows of this process, and of what it forks."""
+        if self.id_address and len(name) == self.id_size:
+            ctypes.memmove(self.id_address, name, self.id_size)
 
     def take_descriptors(self, fds):
         self.control.detach()
