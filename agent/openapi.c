@@ -173,7 +173,7 @@ void openapi_print(FILE *out)
 {
         json_t *document = openapi_document(routes, n_routes);
 
-        (void)json_dumpf(document, out, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+        (void)json_dumpf(document, out, JSON_INDENT(2) | OPENAPI_DUMP);
         fputc('\n', out);
         json_decref(document);
 }

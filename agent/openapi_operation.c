@@ -192,7 +192,7 @@ static json_t *stream_body(const struct route *r)
 
 /* --- WebSockets --- */
 
-static json_t *message(struct openapi *o, const struct route_message *m)
+static json_t *message(struct openapi *o, const struct route_message *m, const char *type)
 {
         struct schema_names names = openapi_tables_names(o->tables);
         json_t *schema = m->body ? schema_of_shape(m->body, &names)
@@ -200,25 +200,27 @@ static json_t *message(struct openapi *o, const struct route_message *m)
         json_t *properties = json_object_get(schema, "properties");
         json_t *required = json_object_get(schema, "required");
 
-        if (json_object_get(properties, "type") || json_object_get(properties, "action"))
+        if (json_object_get(properties, type))
                 return schema;
-        json_object_set_new(properties, "type", json_pack("{s:s}", "const", m->type));
+        json_object_set_new(properties, type, json_pack("{s:s}", "const", m->type));
         if (!required) {
                 required = json_array();
                 json_object_set_new(schema, "required", required);
         }
-        json_array_insert_new(required, 0, json_string("type"));
+        json_array_insert_new(required, 0, json_string(type));
         return schema;
 }
 
 /* See the header. */
-json_t *openapi_messages(struct openapi *o, const struct route_message *messages)
+json_t *openapi_messages(struct openapi *o, const struct route_doc *doc)
 {
         json_t *client = json_array();
         json_t *server = json_array();
 
-        for (const struct route_message *m = messages; m->type; m++) {
-                json_t *one = json_pack("{s:s,s:o}", "name", m->type, "schema", message(o, m));
+        for (const struct route_message *m = doc->messages; m->type; m++) {
+                const char *type = !m->body && doc->member ? doc->member : "type";
+                json_t *one = json_pack("{s:s,s:o}", "name", m->type, "schema",
+                                        message(o, m, type));
 
                 if (m->doc)
                         json_object_set_new(one, "description", json_string(m->doc));
@@ -259,7 +261,6 @@ json_t *openapi_operation(struct openapi *o, const struct route *r)
                 json_object_set_new(operation, "requestBody", stream_body(r));
         json_object_set_new(operation, "responses", openapi_responses(o, r));
         if (r->doc && r->doc->messages)
-                json_object_set_new(operation, "x-websocket",
-                                    openapi_messages(o, r->doc->messages));
+                json_object_set_new(operation, "x-websocket", openapi_messages(o, r->doc));
         return operation;
 }

@@ -11,6 +11,7 @@
 #include "agent/http/router.h"
 #include "agent/json/schema.h"
 
+#define OPENAPI_DUMP      JSON_REAL_PRECISION(12) /* 0.001, and not 0.001000000000000000021 */
 #define OPENAPI_SCHEMAS   "#/components/schemas/"
 #define OPENAPI_RESPONSES "#/components/responses/"
 
@@ -49,4 +50,4 @@ json_t *openapi_response_headers(const struct route *r, unsigned status);
 
 json_t *openapi_operation(struct openapi *o, const struct route *r);
 /* Messages of a WebSocket, both ways. */
-json_t *openapi_messages(struct openapi *o, const struct route_message *messages);
+json_t *openapi_messages(struct openapi *o, const struct route_doc *doc);

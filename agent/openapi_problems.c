@@ -67,26 +67,42 @@ static const char *const messages[N_PROBLEMS] = {
         [PROBLEM_UNAVAILABLE] = "the agent is shutting down",
 };
 
+/* clang-format off */
+static const struct shape details_shape[] = {
+        S_STRING("field", .optional = true, .example = "\"/timeout\"",
+                 .doc = "A JSON pointer to the member or parameter that is wrong"),
+        S_STRING("path", .optional = true, .example = "\"src/app.py\"",
+                 .doc = "Of files: which path, as it was asked for"),
+        S_STRING("entry", .optional = true, .example = "\"src/lib/a.so\"",
+                 .doc = "Of files: what below the path has failed"),
+        S_ANY   ("result", .optional = true, .example = "{\"exit_code\":0}",
+                 .doc = "IDEMPOTENCY_RESULT_TOO_LARGE: the small members of the result"),
+        S_END
+};
+
+static const struct shape error_shape[] = {
+        S_STRING("error", .doc = "What is wrong, for people"),
+        S_STRING("message", .doc = "The same sentence"),
+        S_STRING("code", .doc = "The same, for programs"),
+        S_STRING("request_id", .doc = "As the header X-Request-ID"),
+        S_TIME  ("timestamp", .doc = "When it was answered"),
+        S_STRING("path", .optional = true, .doc = "Of files: which path, as it was asked for"),
+        S_OBJECT("details", details_shape, .optional = true, .doc = "More for programs; depends on the code"),
+        S_INTEGER("retry_after", .optional = true, .doc = "Seconds to wait; only with the option rate-limit"),
+        S_END
+};
+/* clang-format on */
+
 /* See the header. */
 json_t *openapi_problem_schema(void)
 {
+        json_t *schema = schema_of_shape(error_shape, NULL);
+        json_t *code = json_object_get(json_object_get(schema, "properties"), "code");
         json_t *codes = json_array();
-        json_t *schema;
 
         for (int p = 0; p < N_PROBLEMS; p++)
                 json_array_append_new(codes, json_string(problem_code((enum problem)p)));
-        schema = json_pack(
-                "{s:s,s:{s:{s:s,s:s},s:{s:s,s:s},s:{s:s,s:o},s:{s:s,s:s},s:{s:s,s:s},"
-                "s:{s:s,s:{s:{s:s,s:s}},s:s}},s:[s,s,s,s,s]}",
-                "type", "object", "properties", "error", "type", "string", "description",
-                "What is wrong, for people", "message", "type", "string", "description",
-                "The same sentence", "code", "type", "string", "enum", codes, "request_id", "type",
-                "string", "description", "As the header X-Request-ID", "timestamp", "type",
-                "string", "format", "date-time", "details", "type", "object", "properties", "field",
-                "type", "string", "description",
-                "A JSON pointer to the member or parameter that is wrong, such as `/timeout`",
-                "description", "More for programs; depends on the code", "required", "error",
-                "message", "code", "request_id", "timestamp");
+        json_object_set_new(code, "enum", codes);
         return schema;
 }
 

@@ -53,6 +53,7 @@ struct route_doc {
                                               (token, limits, body, arguments) are known from the row */
         const char *example; /* of the request's body, as JSON; NULL: made up from the arguments */
         const struct route_message *messages; /* of a WebSocket; NULL: none */
+        const char *member; /* of the client's messages, that has their type; NULL: "type" */
         const struct route_header
                 *headers; /* NULL: none; X-Request-ID and Idempotency-Key are known */
         const struct route_content *contents; /* of the body of a route with BODY_STREAM */

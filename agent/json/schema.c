@@ -333,12 +333,14 @@ json_t *schema_of_shape(const struct shape *members, const struct schema_names *
         json_t *properties = json_object();
         json_t *required = json_array();
 
-        json_object_set_new(schema, "properties", properties);
         for (const struct shape *s = members; s->type != SHAPE_END; s++) {
                 json_object_set_new(properties, s->name, schema_of_member(s, names));
                 if (!s->optional)
                         json_array_append_new(required, json_string(s->name));
         }
+        if (json_object_size(properties) > 0) /* else it may have any */
+                json_object_set(schema, "properties", properties);
+        json_decref(properties);
         if (json_array_size(required) > 0)
                 json_object_set(schema, "required", required);
         json_decref(required);

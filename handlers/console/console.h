@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 /* Answers GET / with the page if it is wanted: the option is on and the client prefers HTML. False: it is not, and the
  * request is still owed an answer. */
@@ -20,3 +21,4 @@ struct console_file_args {
 };
 extern const struct json_field console_file_args[];
 int console_file_get(struct request *req);
+extern const struct route_doc console_file_get_doc;

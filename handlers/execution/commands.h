@@ -4,6 +4,7 @@
 #include "handlers/execution/arguments.h"
 
 struct request;
+struct route_doc;
 struct run_spec;
 
 struct commands_args {
@@ -18,3 +19,4 @@ extern const struct json_field commands_args[];
 struct run_spec commands_spec(const struct commands_args *args);
 
 int commands_run_post(struct request *req);
+extern const struct route_doc commands_run_post_doc;

@@ -4,6 +4,7 @@
 #include "handlers/execution/arguments.h"
 
 struct request;
+struct route_doc;
 struct run_spec;
 
 struct execute_args {
@@ -19,3 +20,4 @@ extern const struct json_field execute_args[];
 struct run_spec execute_spec(const struct execute_args *args);
 
 int execute_post(struct request *req);
+extern const struct route_doc execute_post_doc;

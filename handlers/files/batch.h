@@ -10,9 +10,11 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_batch_args {
         bool sync;
 };
 extern const struct json_field files_batch_args[];
 int files_batch_post(struct request *req);
+extern const struct route_doc files_batch_post_doc;

@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_copy_args {
         const char *from;
@@ -18,6 +19,7 @@ struct files_copy_args {
 };
 extern const struct json_field files_copy_args[];
 int files_copy_post(struct request *req);
+extern const struct route_doc files_copy_post_doc;
 
 /* Does @operation, file_copy or file_move, for @req. @message: what a success is called. */
 int files_transfer(struct request *req,

@@ -6,6 +6,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_download_args {
         const char *path;
@@ -13,3 +14,4 @@ struct files_download_args {
 };
 extern const struct json_field files_download_args[];
 int files_download_get(struct request *req);
+extern const struct route_doc files_download_get_doc;

@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_list_args {
         const char *path;
@@ -21,3 +22,4 @@ struct files_list_args {
 };
 extern const struct json_field files_list_args[];
 int files_list_get(struct request *req);
+extern const struct route_doc files_list_get_doc;

@@ -8,6 +8,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_mkdir_args {
         const char *path;
@@ -16,3 +17,4 @@ struct files_mkdir_args {
 };
 extern const struct json_field files_mkdir_args[];
 int files_mkdir_post(struct request *req);
+extern const struct route_doc files_mkdir_post_doc;

@@ -8,6 +8,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_read_args {
         const char *path;
@@ -19,3 +20,4 @@ struct files_read_args {
 };
 extern const struct json_field files_read_args[];
 int files_read_get(struct request *req);
+extern const struct route_doc files_read_get_doc;

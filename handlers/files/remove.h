@@ -8,6 +8,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_remove_args {
         const char *path;
@@ -15,3 +16,4 @@ struct files_remove_args {
 };
 extern const struct json_field files_remove_args[];
 int files_remove_delete(struct request *req);
+extern const struct route_doc files_remove_delete_doc;

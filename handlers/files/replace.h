@@ -8,6 +8,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_replace_args {
         const char *path;
@@ -18,3 +19,4 @@ struct files_replace_args {
 };
 extern const struct json_field files_replace_args[];
 int files_replace_post(struct request *req);
+extern const struct route_doc files_replace_post_doc;

@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_search_args {
         struct json_text pattern;
@@ -24,3 +25,4 @@ struct files_search_args {
 };
 extern const struct json_field files_search_args[];
 int files_search_get(struct request *req);
+extern const struct route_doc files_search_get_doc;

@@ -8,6 +8,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_stat_args {
         const char *path;
@@ -15,3 +16,4 @@ struct files_stat_args {
 };
 extern const struct json_field files_stat_args[];
 int files_stat_get(struct request *req);
+extern const struct route_doc files_stat_get_doc;

@@ -8,6 +8,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct files_upload_args {
         const char *path;
@@ -24,4 +25,6 @@ extern const struct json_field files_upload_args[];
  * With extract the file is an archive, and the path a directory (by default the workspace), in which it is unpacked:
  * all of it or nothing (unpack.h). */
 int files_upload_post(struct request *req);
+extern const struct route_doc files_upload_post_doc;
 int files_upload_put(struct request *req);
+extern const struct route_doc files_upload_put_doc;

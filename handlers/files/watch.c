@@ -32,7 +32,7 @@ struct unwatch_args {
 };
 
 /* clang-format off */
-static const struct json_field watch_args[] = {
+const struct json_field files_watch_args[] = {
         F_STRING(struct watch_args, path, .min = 1, .max = LIMIT_FILE_PATH,
                  .doc = "Directory or file; relative ones start at the workspace, the default"),
         F_BOOL(struct watch_args, recursive, .def = true, .doc = "With everything below it"),
@@ -43,7 +43,7 @@ static const struct json_field watch_args[] = {
         F_END
 };
 
-static const struct json_field unwatch_args[] = {
+const struct json_field files_unwatch_args[] = {
         F_STRING(struct unwatch_args, path, .required = true, .min = 1, .max = LIMIT_FILE_PATH, .doc = "As in watch"),
         F_END
 };
@@ -165,8 +165,8 @@ static void on_closed(void *arg)
 int files_watch_get(struct request *req)
 {
         static const struct message_type types[] = {
-                { "watch", watch_args, sizeof(struct watch_args), on_watch },
-                { "unwatch", unwatch_args, sizeof(struct unwatch_args), on_unwatch },
+                { "watch", files_watch_args, sizeof(struct watch_args), on_watch },
+                { "unwatch", files_unwatch_args, sizeof(struct unwatch_args), on_unwatch },
                 { NULL, NULL, 0, NULL },
         };
         static const struct channel_ops ops = {

@@ -16,5 +16,7 @@
  * Paths in messages begin as the client wrote the watch's path. */
 
 struct request;
+struct route_doc;
 
 int files_watch_get(struct request *req);
+extern const struct route_doc files_watch_get_doc;

@@ -16,6 +16,7 @@
 
 #include "agent/base/list.h"
 #include "agent/http/problem.h"
+#include "agent/json/field.h"
 #include "agent/watch/watch.h"
 
 struct app;
@@ -56,6 +57,9 @@ struct watched_tree {
 };
 
 /* watch.c */
+/* What a client may send. */
+extern const struct json_field files_watch_args[];
+extern const struct json_field files_unwatch_args[];
 /* The engine of all connections; there is one while there are connections. */
 struct watches *watcher_engine(void);
 /* A watch has ended by itself, and the client knows: without any other there is nothing left to tell. */

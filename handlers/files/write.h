@@ -10,6 +10,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 enum files_encoding { FILES_TEXT, FILES_BASE64 };
 
@@ -25,6 +26,7 @@ struct files_write_args {
 };
 extern const struct json_field files_write_args[];
 int files_write_post(struct request *req);
+extern const struct route_doc files_write_post_doc;
 
 /* The options that @args ask for. -EINVAL: they contradict each other, or the mode is none; err->field is set. */
 int files_write_options(const struct files_write_args *args, struct file_write_options *ret,

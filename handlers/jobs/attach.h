@@ -7,6 +7,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct job_attach_args {
         const char *id;
@@ -14,3 +15,4 @@ struct job_attach_args {
 };
 extern const struct json_field job_attach_args[];
 int job_attach_get(struct request *req);
+extern const struct route_doc job_attach_get_doc;

@@ -38,26 +38,26 @@ struct kill_args {
 };
 
 /* clang-format off */
-static const struct json_field input_args[] = {
+const struct json_field attach_input_args[] = {
         F_TEXT(struct input_args, data, .max = LIMIT_INPUT_QUEUE, .doc = "What the program reads next"),
         F_BOOL(struct input_args, eof, .doc = "Nothing will follow"),
         F_ENUM(struct input_args, encoding, .names = execution_encodings, .doc = "How data is written"),
         F_END
 };
 
-static const struct json_field signal_args[] = {
+const struct json_field attach_signal_args[] = {
         F_STRING(struct signal_args, signal, .required = true, .min = 1, .max = 32,
                  .doc = "Name or number, for the program and what it has in its process group"),
         F_END
 };
 
-static const struct json_field resize_args[] = {
+const struct json_field attach_resize_args[] = {
         F_UINT(struct resize_args, cols, .required = true, .min = 1, .max = PTY_MAX_SIZE, .doc = "Columns"),
         F_UINT(struct resize_args, rows, .required = true, .min = 1, .max = PTY_MAX_SIZE, .doc = "Rows"),
         F_END
 };
 
-static const struct json_field kill_args[] = {
+const struct json_field attach_kill_args[] = {
         F_SECONDS(struct kill_args, grace_ms, .name = "grace", .max = 60000,
                   .set_offset = offsetof(struct kill_args, has_grace),
                   .doc = "Time between SIGTERM and SIGKILL, s; default job-kill-grace"),
@@ -304,10 +304,10 @@ static void on_kill(void *arg, const void *message)
 }
 
 const struct message_type attach_messages[] = {
-        { "input", input_args, sizeof(struct input_args), on_input },
+        { "input", attach_input_args, sizeof(struct input_args), on_input },
         { "eof", NULL, 0, on_eof },
-        { "signal", signal_args, sizeof(struct signal_args), on_signal },
-        { "resize", resize_args, sizeof(struct resize_args), on_resize },
-        { "kill", kill_args, sizeof(struct kill_args), on_kill },
+        { "signal", attach_signal_args, sizeof(struct signal_args), on_signal },
+        { "resize", attach_resize_args, sizeof(struct resize_args), on_resize },
+        { "kill", attach_kill_args, sizeof(struct kill_args), on_kill },
         { NULL, NULL, 0, NULL },
 };

@@ -29,6 +29,10 @@ struct attached {
 };
 
 extern const struct message_type attach_messages[];
+extern const struct json_field attach_input_args[];
+extern const struct json_field attach_signal_args[];
+extern const struct json_field attach_resize_args[];
+extern const struct json_field attach_kill_args[];
 
 /* Its messages wait while a worker has its input, or the program has not read what came before. */
 void attach_update_pause(struct attached *a);

@@ -10,6 +10,7 @@
 #include "handlers/jobs/await.h" /* job_waits_end, for who stops the agent */
 
 struct request;
+struct route_doc;
 
 struct job_input_args {
         const char *id;
@@ -19,6 +20,7 @@ struct job_input_args {
 };
 extern const struct json_field job_input_args[];
 int job_input_post(struct request *req);
+extern const struct route_doc job_input_post_doc;
 
 struct job_signal_args {
         const char *id;
@@ -26,6 +28,7 @@ struct job_signal_args {
 };
 extern const struct json_field job_signal_args[];
 int job_signal_post(struct request *req);
+extern const struct route_doc job_signal_post_doc;
 
 struct job_wait_args {
         const char *id;
@@ -33,3 +36,4 @@ struct job_wait_args {
 };
 extern const struct json_field job_wait_args[];
 int job_wait_get(struct request *req);
+extern const struct route_doc job_wait_get_doc;

@@ -10,6 +10,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct kill_args {
         const char *id; /* NULL: not here; see the next three */
@@ -24,3 +25,4 @@ struct kill_args {
 extern const struct json_field kill_path_args[]; /* id in the path, grace in query or body */
 extern const struct json_field kill_body_args[]; /* all in the body, or else in the query */
 int kill_any(struct request *req);
+extern const struct route_doc kill_any_doc;

@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct jobs_list_args {
         int status;
@@ -19,6 +20,7 @@ struct jobs_list_args {
 };
 extern const struct json_field jobs_list_args[];
 int jobs_list_get(struct request *req);
+extern const struct route_doc jobs_list_get_doc;
 
 /* Of all routes that have nothing but a job's id in their path. */
 struct job_id_args {
@@ -26,3 +28,4 @@ struct job_id_args {
 };
 extern const struct json_field job_id_args[];
 int job_get(struct request *req);
+extern const struct route_doc job_get_doc;

@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 
 struct job_output_args {
         const char *id;
@@ -21,3 +22,4 @@ struct job_output_args {
 };
 extern const struct json_field job_output_args[];
 int job_output_get(struct request *req);
+extern const struct route_doc job_output_get_doc;

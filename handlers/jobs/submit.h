@@ -10,6 +10,7 @@
 #include "proc/jobs.h"
 
 struct request;
+struct route_doc;
 
 /* What a job has beyond an execution. */
 struct job_args {
@@ -25,6 +26,7 @@ struct execute_background_args {
 };
 extern const struct json_field execute_background_args[];
 int execute_background_post(struct request *req);
+extern const struct route_doc execute_background_post_doc;
 
 struct commands_background_args {
         struct commands_args commands;
@@ -32,6 +34,7 @@ struct commands_background_args {
 };
 extern const struct json_field commands_background_args[];
 int commands_background_post(struct request *req);
+extern const struct route_doc commands_background_post_doc;
 
 struct execute_async_args {
         struct execute_args execute;
@@ -42,6 +45,7 @@ struct execute_async_args {
 };
 extern const struct json_field execute_async_args[];
 int execute_async_post(struct request *req);
+extern const struct route_doc execute_async_post_doc;
 
 /* What the registry calls; its argument is the struct app. */
 extern const struct jobs_ops submit_ops;

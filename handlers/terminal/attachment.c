@@ -29,12 +29,12 @@ struct resize_args {
 };
 
 /* clang-format off */
-static const struct json_field input_args[] = {
+const struct json_field terminal_input_args[] = {
         F_TEXT(struct input_args, data, .required = true, .max = LIMIT_INPUT_BYTES, .doc = "What is typed"),
         F_END
 };
 
-static const struct json_field resize_args[] = {
+const struct json_field terminal_resize_args[] = {
         F_UINT(struct resize_args, cols, .required = true, .min = 1, .max = PTY_MAX_SIZE, .doc = "Columns"),
         F_UINT(struct resize_args, rows, .required = true, .min = 1, .max = PTY_MAX_SIZE, .doc = "Rows"),
         F_END
@@ -189,8 +189,8 @@ static void on_closed(void *arg)
 }
 
 static const struct message_type types[] = {
-        { "input", input_args, sizeof(struct input_args), on_input },
-        { "resize", resize_args, sizeof(struct resize_args), on_resize },
+        { "input", terminal_input_args, sizeof(struct input_args), on_input },
+        { "resize", terminal_resize_args, sizeof(struct resize_args), on_resize },
         { NULL, NULL, 0, NULL },
 };
 

@@ -13,6 +13,7 @@
 
 #include "agent/base/list.h"
 #include "agent/base/ring.h"
+#include "agent/json/field.h"
 #include "proc/process.h"
 #include "proc/pty.h"
 
@@ -95,3 +96,7 @@ void attachment_new(struct session *s, struct request *req, bool is_created, con
 void attachment_notify(struct attachment *a);
 /* The shell has read its input. */
 void attachment_resume_input(struct attachment *a);
+
+/* What its clients send, besides "ping". */
+extern const struct json_field terminal_input_args[];
+extern const struct json_field terminal_resize_args[];

@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 struct terminals;
 
 /* All of them; one instance, which struct app points to. */
@@ -39,5 +40,8 @@ extern const struct json_field terminal_args[];
 extern const struct json_field terminals_name_args[];
 
 int terminal_get(struct request *req);
+extern const struct route_doc terminal_get_doc;
 int terminals_get(struct request *req);
+extern const struct route_doc terminals_get_doc;
 int terminals_name_delete(struct request *req);
+extern const struct route_doc terminals_name_delete_doc;

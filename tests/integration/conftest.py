@@ -4,7 +4,7 @@
 import httpx
 import pytest
 
-from lib import economy
+from lib import answers, economy
 from lib.agent import BINARY, Agent
 from lib.waiting import is_plain_build, wrapper
 
@@ -14,6 +14,7 @@ def pytest_configure():
     economy.load_authorities_once()
     if not BINARY.is_file():
         pytest.exit(f"{BINARY} is missing: build it first, or set AGENT_BINARY", returncode=2)
+    answers.watch()
 
 
 def pytest_report_header():
@@ -40,10 +41,23 @@ def no_garbage():
     economy.forget_garbage()
 
 
+def fail_undocumented(report):
+    found = answers.take_findings()
+    if not found:
+        return
+    text = "\n".join(["answers that are not as the OpenAPI document has them:", *found])
+    if report.passed:
+        report.outcome = "failed"
+        report.longrepr = text
+    else:
+        report.sections.append(("undocumented answers", text))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Adds the end of the agents' logs to a failure's report."""
+    """Fails what got an answer that is not as documented, and adds the end of the agents' logs to a failure's report."""
     report = (yield).get_result()
+    fail_undocumented(report)
     if report.failed:
         for name in ("agent", "new_agent"):
             value = item.funcargs.get(name)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import tokens
+from lib import answers, tokens
 from lib.agent import base_path
 from lib.raw import ConnectionEnded, RawConnection, head
 from lib.waiting import NotInTime, time_factor
@@ -305,6 +305,7 @@ class Terminal(RawWebSocket):
     def take(self, frame):
         """The same for a frame that was read."""
         message = decode(frame)
+        answers.check_message("/terminal", frame.payload.decode())
         self.last = message
         if message["type"] != "output":
             if message["type"] == "exit":

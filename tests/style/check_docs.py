@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the option table prints is what the documentation says. Arguments: source root, the vm-agent binary."""
+"""What the tables of options and routes print is what the documentation says. Arguments: source root, the vm-agent binary."""
 
 import difflib
 import subprocess
@@ -46,6 +46,10 @@ def main():
     example = tree.root / "systemd" / "agent.conf"
     written = example.read_text(encoding="utf-8") if example.is_file() else ""
     compare(tree, example, 1, written, printed(binary, "config-example"), "config-example")
+
+    document = tree.root / "docs" / "openapi.json"
+    written = document.read_text(encoding="utf-8") if document.is_file() else ""
+    compare(tree, document, 1, written, printed(binary, "openapi"), "openapi")
     tree.exit()
 
 

@@ -25,7 +25,7 @@ FOR_HANDLERS = (
     "agent/loop/timer.h",
     "agent/metrics",
     "agent/webhook/webhook.h",
-    "agent/ws/channel.h",
+    "agent/ws/channel",
     "agent/ws/ws.h",
     "handlers/features.h",
     "handlers/workdir.h",
