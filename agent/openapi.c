@@ -62,13 +62,12 @@ static json_t *describe_info(void)
 static json_t *describe_parameters(void)
 {
         return json_pack(
-                "{s:{s:s,s:s,s:s,s:{s:s,s:s},s:s},s:{s:s,s:s,s:s,s:{s:s,s:s},s:s}}", "RequestId",
+                "{s:{s:s,s:s,s:s,s:{s:s},s:s},s:{s:s,s:s,s:s,s:{s:s,s:s},s:s}}", "RequestId",
                 "name", "X-Request-ID", "in", "header", "description",
                 "A name for this request, which its answer and the agent's log have; up to 128 "
-                "printable characters. One is made up otherwise.",
-                "schema", "type", "string", "pattern", "^[!#-\\[\\]-~]{1,128}$", "example",
-                "req-7f3a", "IdempotencyKey", "name", "Idempotency-Key", "in", "header",
-                "description",
+                "printable characters, no quotes. Instead of others one is made up.",
+                "schema", "type", "string", "example", "req-7f3a", "IdempotencyKey", "name",
+                "Idempotency-Key", "in", "header", "description",
                 "A name for what is to be done, up to 255 printable characters. Requests with "
                 "the same key, endpoint, token's subject and body are done once, and get the "
                 "same answer.",

@@ -72,7 +72,7 @@ static void add_field(json_t *list, const struct json_field *f)
         json_array_append_new(list, parameter(f, f->name, doc ? doc : f->doc));
         if (!f->alias)
                 return;
-        second = xasprintf("Another name of `%s`, which wins", f->name);
+        second = xasprintf("Another name of `%s`; not both", f->name);
         p = parameter(f, f->alias, second);
         json_object_del(p, "example");
         json_array_append_new(list, p);

@@ -207,7 +207,7 @@ json_t *schema_of_field(const struct json_field *f)
         json_t *schema = bare_schema(f);
         json_t *example = example_text(f->example);
 
-        if (f->in == IN_BODY && !f->required)
+        if (f->in == IN_BODY && (!f->required || f->alias))
                 allow_null(schema);
         describe(schema, f);
         if (example)
@@ -221,27 +221,43 @@ static void add_alias(json_t *properties, const struct json_field *f)
         json_t *schema = bare_schema(f);
 
         json_object_del(schema, "default"); /* it says that of the first name */
-        if (!f->required)
-                allow_null(schema);
+        allow_null(schema);
         json_object_set_new(schema, "description", json_string(doc));
         json_object_set_new(properties, f->alias, schema);
 }
 
-/* Under one of its names it must be there. */
-static void require(json_t *schema, const struct json_field *f)
+static json_t *list_at(json_t *schema, const char *key)
 {
-        const char *key = f->alias ? "allOf" : "required";
         json_t *list = json_object_get(schema, key);
 
         if (!list) {
                 list = json_array();
                 json_object_set_new(schema, key, list);
         }
-        if (!f->alias)
-                json_array_append_new(list, json_string(f->name));
-        else
-                json_array_append_new(list, json_pack("{s:[{s:[s]},{s:[s]}]}", "anyOf", "required",
-                                                      f->name, "required", f->alias));
+        return list;
+}
+
+/* It is there, and not null. */
+static json_t *presence(const char *name, const json_t *type)
+{
+        return json_pack("{s:[s],s:{s:{s:O}}}", "required", name, "properties", name, "type", type);
+}
+
+/* Under one of its names it must be there; what is null is not. */
+static void require(json_t *schema, const struct json_field *f)
+{
+        json_t *bare, *type;
+
+        if (!f->alias) {
+                json_array_append_new(list_at(schema, "required"), json_string(f->name));
+                return;
+        }
+        bare = bare_schema(f);
+        type = json_object_get(bare, "type");
+        json_array_append_new(
+                list_at(schema, "allOf"),
+                json_pack("{s:[o,o]}", "anyOf", presence(f->name, type), presence(f->alias, type)));
+        json_decref(bare);
 }
 
 /* See the header. */
