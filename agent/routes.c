@@ -39,6 +39,7 @@
 #include "handlers/jobs/submit.h"
 #include "handlers/metrics.h"
 #include "handlers/processes.h"
+#include "handlers/system/system.h"
 #include "handlers/terminal/terminals.h"
 
 #define ARGS(table, strct) (table), sizeof(strct)
@@ -55,7 +56,8 @@ const struct route routes[] = {
         { HTTP_GET,  "/openapi.json",      openapi_get,           NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "This document", &openapi_get_doc },
         { HTTP_GET,  "/metrics/snapshot",  metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Counters of the agent" },
         { HTTP_GET,  "/metrics",           metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "The same as /metrics/snapshot" },
-        { HTTP_GET,  "/processes",         processes_get,         ARGS(processes_args, struct processes_args), AUTH_JWT, BODY_NONE, 0,              "The system's processes" },
+        { HTTP_GET,  "/processes",         processes_get,         ARGS(processes_args, struct processes_args), AUTH_JWT, BODY_NONE, 0,              "The system's processes", &processes_get_doc },
+        { HTTP_GET,  "/system",            system_get,            NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "The machine and how it is doing", &system_get_doc },
         { HTTP_POST, "/execute",           execute_post,          ARGS(execute_args, struct execute_args),    AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "Run code once", &execute_post_doc },
         { HTTP_POST, "/execute/rich",      execute_post,          ARGS(execute_args, struct execute_args),    AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "The same as /execute", &execute_post_doc },
         { HTTP_POST, "/commands/run",      commands_run_post,     ARGS(commands_args, struct commands_args),  AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "Run a command", &commands_run_post_doc },

@@ -79,10 +79,16 @@ static json_t *describe(const struct app *app, json_t *global, bool is_masked)
         return all;
 }
 
+/* See the header. */
+json_t *env_describe(const struct app *app)
+{
+        return describe(app, variables_get(app->variables), app->config->env_mask);
+}
+
 static int reply(struct request *req, const char *message, size_t n_removed)
 {
         const struct app *app = request_app(req);
-        json_t *variables = describe(app, variables_get(app->variables), app->config->env_mask);
+        json_t *variables = env_describe(app);
         char now[CLOCK_RFC3339_SIZE];
         json_t *doc;
 

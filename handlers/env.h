@@ -8,6 +8,7 @@
 
 #include "agent/json/field.h"
 
+struct app;
 struct request;
 
 struct env_args {
@@ -22,6 +23,10 @@ struct env_key_args {
 
 extern const struct json_field env_args[];
 extern const struct json_field env_key_args[];
+
+/* What a program would get that is executed now, as GET /env shows it: an object of strings, a new reference. The
+ * supervisor must still be there. */
+json_t *env_describe(const struct app *app);
 
 int env_get(struct request *req);
 int env_put(struct request *req);

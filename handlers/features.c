@@ -28,7 +28,7 @@ json_t *features_describe(void)
         return json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o}",              //
                          "code_execution", 1, "command_execution", 1, "file_operations", 1, //
                          "terminal_access", 1, "websocket_streaming", 1, "rich_output", 1,  //
-                         "background_jobs", 1, "ipython_kernel", 0, "system_metrics", 0,
+                         "background_jobs", 1, "ipython_kernel", 0, "system_metrics", 1,
                          "languages", //
                          available_languages());
 }

@@ -17,6 +17,7 @@
 #include "agent/base/limits.h"
 #include "agent/base/str.h"
 #include "agent/http/request.h"
+#include "agent/http/route_doc.h"
 #include "agent/json/write.h"
 #include "proc/system_processes.h"
 #include "proc/system_stat.h"
@@ -48,6 +49,73 @@ const struct json_field processes_args[] = {
         F_END
 };
 /* clang-format on */
+
+/* --- what it answers --- */
+
+static const struct enum_name state_names[] = {
+        { "running", 0 },      { "sleeping", 0 }, { "disk-sleep", 0 }, { "stopped", 0 },
+        { "tracing-stop", 0 }, { "zombie", 0 },   { "dead", 0 },       { "idle", 0 },
+        { "parked", 0 },       { "unknown", 0 },  { NULL, 0 },
+};
+
+/* clang-format off */
+static const struct shape process_shape[] = {
+        S_INTEGER("pid",            .min = 1, .example = "4711", .doc = "Number of the process"),
+        S_INTEGER("ppid",           .example = "1", .doc = "That of its parent; 0: it has none here"),
+        S_INTEGER("uid",            .example = "0", .doc = "Number of its user"),
+        S_STRING ("user",           .example = "\"root\"", .doc = "Name of its user, or the number if it has none"),
+        S_STRING ("name",           .example = "\"python3\"", .doc = "Its name, 15 bytes at most"),
+        S_STRING ("command",        .example = "\"python3 app.py\"",
+                  .doc = "Its command line, 1024 bytes at most; the name in brackets where there is none"),
+        S_STRING ("status",         .example = "\"running\"",
+                  .doc = "Of what the agent started: running, or lingering when the execution has ended and it has not; "
+                         "the same as state otherwise"),
+        S_ENUM   ("state",          state_names, .example = "\"sleeping\"", .doc = "What the kernel says"),
+        S_INTEGER("threads",        .example = "4", .doc = "Number of its threads"),
+        S_NUMBER ("cpu_percent",    .example = "12.5",
+                  .doc = "Processor time in cpu_interval, 100 is one processor; of a process that is new since then, in its "
+                         "life"),
+        S_NUMBER ("cpu_time",       .example = "1.25", .doc = "Processor time in all its life, in seconds"),
+        S_NUMBER ("memory_percent", .example = "0.5", .doc = "Resident memory's share of the machine's"),
+        S_NUMBER ("memory_mb",      .example = "20.5", .doc = "Resident memory in MiB"),
+        S_INTEGER("rss_bytes",      .example = "21495808", .doc = "Resident memory in bytes"),
+        S_TIME   ("start_time",     .doc = "When it was started"),
+        S_TIME   ("started_at",     .doc = "The same"),
+        S_BOOL   ("ours",           .example = "true", .doc = "Did the agent start it, or one of its ancestors?"),
+        S_STRING ("process_id",     .nullable = true, .example = "\"cmd_1769594400000a1b2c3d4\"",
+                  .doc = "The agent's id of what it belongs to; null: it is not ours"),
+        S_STRING ("execution_id",   .nullable = true, .example = "\"exec_1769594400000a1b2c3d4\"", .doc = "Likewise"),
+        S_END
+};
+
+static const struct shape listing_shape[] = {
+        S_LIST   ("processes",    S_ITEM_OF(SHAPE_OBJECT, process_shape), .doc = "In the order that was asked for"),
+        S_INTEGER("count",        .example = "1", .doc = "How many are in this answer"),
+        S_INTEGER("total",        .example = "1", .doc = "How many there are that fit"),
+        S_BOOL   ("truncated",    .example = "false", .doc = "Are there more than are shown?"),
+        S_NUMBER ("cpu_interval", .nullable = true, .example = "2.5",
+                  .doc = "Seconds that cpu_percent is about: since an earlier look; null: there was none"),
+        S_TIME   ("timestamp",    .doc = "When this was answered"),
+        S_END
+};
+/* clang-format on */
+
+static const struct route_reply processes_replies[] = {
+        { 200, NULL, listing_shape, "The processes" },
+        { 0 },
+};
+
+static const enum problem processes_problems[] = { PROBLEM_LIMIT_REACHED, PROBLEM_UNAVAILABLE,
+                                                   N_PROBLEMS };
+
+const struct route_doc processes_get_doc = {
+        .description =
+                "All processes that the agent can see, 8192 at most, with those marked that it started itself. "
+                "Nobody waits for the shares of processor time: they refer to an earlier look, at least half a "
+                "second ago. Clients that ask at the same time share a look.",
+        .replies = processes_replies,
+        .problems = processes_problems,
+};
 
 /* One request on its way. */
 struct listing {

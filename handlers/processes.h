@@ -9,6 +9,7 @@
 #include "agent/json/field.h"
 
 struct request;
+struct route_doc;
 struct system_query;
 
 struct processes_args {
@@ -21,6 +22,7 @@ struct processes_args {
 
 extern const struct json_field processes_args[];
 
+extern const struct route_doc processes_get_doc;
 int processes_get(struct request *req);
 
 /* Asks for the next look at the system's processes, with the agent's own marked: system_processes_ask. 0; 1: too many

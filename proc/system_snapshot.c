@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* A process may vanish between any two steps, and its number may go to another one. So each is opened once, as a
- * directory, and everything is read through that: it either is of this process or fails.
+/* A process may vanish between any two steps, and its number may go to another one. So all is found by its number
+ * before its state is read, through a file that was opened first: that can be read only while the process has its
+ * number, and so all that was found in between is of this process. A directory to find it in would do as well, but
+ * opening is what costs most.
  *
- * The user is the owner of that directory. For other files of /proc that is not so: those of processes that
+ * The user is the owner of the process's directory. For other files of /proc that is not so: those of processes that
  * changed their user belong to root. */
 
 #include "proc/system_snapshot.h"
@@ -12,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -98,22 +101,23 @@ static int64_t booted_ms(void)
         return (us + 5000) / 10000 * 10;
 }
 
-/* Reads @name below the directory @dir_fd, up to @size bytes. */
-static ssize_t read_file(int dir_fd, const char *name, char *dst, size_t size)
+/* Opens @name of the process @pid. */
+static int open_file(const struct scan *scan, const char *pid, const char *name)
 {
-        CLEANUP(fd_close) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-        size_t n_read = 0;
-        ssize_t n = 1;
+        char path[64];
+        int fd;
 
-        if (fd < 0)
-                return -errno;
-        while (n > 0 && n_read < size) {
-                n = read(fd, dst + n_read, size - n_read);
-                if (n < 0)
-                        return -errno;
-                n_read += (size_t)n;
-        }
-        return (ssize_t)n_read;
+        (void)snprintf(path, sizeof(path), "%.16s/%s", pid, name);
+        fd = openat(scan->proc_fd, path, O_RDONLY | O_CLOEXEC);
+        return fd < 0 ? -errno : fd;
+}
+
+/* The kernel writes as much as there is room for, so one read is enough. */
+static ssize_t read_once(int fd, char *dst, size_t size)
+{
+        ssize_t n = read(fd, dst, size);
+
+        return n < 0 ? -errno : n;
 }
 
 /* The user's name, or NULL. */
@@ -165,10 +169,21 @@ static void account(struct scan *scan, struct system_process *p, const struct sy
                                           now_us > p->start_us ? now_us - p->start_us : 0);
 }
 
+/* What is left of a command line that has been read: all of it, or @n is an error. */
+static int add_command(struct scan *scan, ssize_t n, struct system_process *p)
+{
+        bool is_cut = n == (ssize_t)sizeof(scan->command);
+
+        if (n > 0)
+                return add_text(scan->snapshot, scan->command,
+                                system_command_join(scan->command, (size_t)n, is_cut), &p->command);
+        return is_fatal((int)n) ? (int)n : 0;
+}
+
 /* Adds the process @name ("1234") below /proc, if it is still there. */
 static int add_process(struct scan *scan, const char *name)
 {
-        CLEANUP(fd_close) int fd = openat(scan->proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        CLEANUP(fd_close) int stat_fd = open_file(scan, name, "stat"), command_fd = -1;
         struct system_snapshot *s = scan->snapshot;
         struct system_process p = { 0 };
         struct system_stat stat;
@@ -176,16 +191,19 @@ static int add_process(struct scan *scan, const char *name)
         ssize_t n;
         int r;
 
-        if (fd < 0)
+        if (stat_fd < 0)
+                return stat_fd;
+        command_fd = open_file(scan, name, "cmdline");
+        if (is_fatal(command_fd))
+                return command_fd;
+        if (fstatat(scan->proc_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
-        n = read_file(fd, "stat", scan->stat, sizeof(scan->stat));
+        n = read_once(stat_fd, scan->stat, sizeof(scan->stat));
         if (n < 0)
                 return (int)n;
         r = system_stat_parse(scan->stat, (size_t)n, &stat);
         if (r < 0)
                 return r;
-        if (fstat(fd, &st) < 0)
-                return -errno;
 
         p = (struct system_process){
                 .pid = stat.pid,
@@ -198,17 +216,9 @@ static int add_process(struct scan *scan, const char *name)
         };
         account(scan, &p, &stat);
         r = add_text(s, stat.name, stat.name_size, &p.name);
-        if (r < 0)
-                return r;
-        n = read_file(fd, "cmdline", scan->command, sizeof(scan->command));
-        if (n > 0) {
-                bool is_cut = (size_t)n == sizeof(scan->command);
-
-                r = add_text(s, scan->command,
-                             system_command_join(scan->command, (size_t)n, is_cut), &p.command);
-        } else if (is_fatal((int)n)) {
-                r = (int)n;
-        }
+        if (r == 0 && command_fd >= 0)
+                r = add_command(scan, read_once(command_fd, scan->command, sizeof(scan->command)),
+                                &p);
         if (r < 0)
                 return r;
         s->processes[s->n++] = p;

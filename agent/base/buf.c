@@ -86,25 +86,28 @@ int buf_append_str(struct buf *b, const char *s)
         return buf_append(b, s, strlen(s));
 }
 
-/* Appends formatted text, or nothing at all. */
+/* Appends formatted text, or nothing at all. Mostly there is room already; so it is written at once, and again only
+ * when it did not fit. */
 int buf_appendf(struct buf *b, const char *fmt, ...)
 {
+        size_t room = b->capacity > b->size ? b->capacity - b->size : 0; /* with the terminator */
         va_list ap;
         int r, n;
 
         va_start(ap, fmt);
-        n = vsnprintf(NULL, 0, fmt, ap);
+        n = vsnprintf(room > 0 ? b->data + b->size : NULL, room, fmt, ap);
         va_end(ap);
-        if (n < 0)
-                return -EINVAL;
-
-        r = buf_reserve(b, (size_t)n);
-        if (r < 0)
+        r = n < 0 ? -EINVAL : buf_reserve(b, (size_t)n);
+        if (r < 0) {
+                if (room > 0)
+                        b->data[b->size] = '\0';
                 return r;
-
-        va_start(ap, fmt);
-        (void)vsnprintf(b->data + b->size, (size_t)n + 1, fmt, ap); /* measured above */
-        va_end(ap);
+        }
+        if ((size_t)n >= room) {
+                va_start(ap, fmt);
+                (void)vsnprintf(b->data + b->size, (size_t)n + 1, fmt, ap); /* measured above */
+                va_end(ap);
+        }
         b->size += (size_t)n;
         return 0;
 }

@@ -41,7 +41,7 @@ static void add_line(const char *line, const struct host_cpus *usable, unsigned 
         uint64_t cpu, ticks[N_TICKS] = { 0 };
         const char *s = line + strlen("cpu");
 
-        if (!host_text_next(&s, &cpu))
+        if (*s == ' ' || !host_text_next(&s, &cpu)) /* the sum of all, which is first */
                 return;
         ret->online++;
         if (!may_use(usable, cpu))

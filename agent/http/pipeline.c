@@ -255,6 +255,17 @@ static void check_token(struct request *req)
         request_fail(req, PROBLEM_INVALID_TOKEN, "Invalid or expired token");
 }
 
+/* See request.h. */
+bool request_has_token(const struct request *req)
+{
+        struct principal ignored;
+        const char *why = NULL;
+
+        return needs_token(req) ||
+               auth_check(server_environment(req->server)->auth, header(req, "Authorization"),
+                          clock_realtime_s(), &ignored, &why) == AUTH_OK;
+}
+
 /* Who needs no token is nobody's concern here: a health check must not use up what its sandbox has. */
 static void check_rate(struct request *req)
 {

@@ -27,6 +27,9 @@ const void *request_args(const struct request *req);
 /* The body they were decoded from, an object; NULL on routes that take none. Valid as long as the request, and with a
  * reference of one's own for longer; it may be read on any thread, but not changed. */
 const json_t *request_body(const struct request *req);
+/* Did the request bring a token that is good, or would none be needed anywhere? Also tells for routes that are open to
+ * all. Only while the handler runs. */
+bool request_has_token(const struct request *req);
 struct app *request_app(const struct request *req);
 const char *request_id(const struct request *req);
 const struct route *request_route(const struct request *req);

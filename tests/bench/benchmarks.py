@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmark_exec import bench_exec
 from benchmark_files import bench_files, bench_small_files
+from benchmark_host import bench_host
 from benchmark_jobs import bench_jobs
 from benchmark_terminal import bench_terminal
 from report import Row, ratio_row, value_row
@@ -217,6 +218,7 @@ BENCHMARKS = {
     "terminal": bench_terminal,
     "jobs": bench_jobs,
     "files": bench_files,
+    "host": bench_host,
 }
 # What is run by its name only, because it is in one of those.
 PARTS = {

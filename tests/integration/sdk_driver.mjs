@@ -49,6 +49,7 @@ const calls = {
     isHealthy: () => sandbox.isHealthy(),
     ensureHealthy: () => sandbox.ensureHealthy(),
     getAgentInfo: () => sandbox.getAgentInfo(),
+    listSystemProcesses: () => sandbox.listSystemProcesses(),
     getMetricsSnapshot: () => sandbox.getMetricsSnapshot(),
     cacheStats: () => sandbox.cache.stats(),
     cacheClear: () => sandbox.cache.clear(),

@@ -81,6 +81,11 @@ def test_health_and_info(client):
     assert client.call("getMetricsSnapshot")["total_executions"] >= 0
 
 
+def test_list_system_processes(agent, client):
+    rows = {row["pid"]: row for row in client.call("listSystemProcesses")}
+    assert rows[agent.pid]["name"] == "vm-agent" and rows[agent.pid]["status"]
+
+
 def test_the_result_cache(agent, client):
     agent.http.post("/execute", json={"code": "echo 1", "language": "bash", "cache": True})
     stats = client.call("cacheStats")

@@ -14,6 +14,7 @@ REVIEWED_OPEN_ROUTES = {
     ("GET", "/health"),
     ("GET", "/info"),
     ("GET", "/openapi.json"),
+    ("GET", "/system"),
     ("GET", "/console/{file}"),  # there is none unless the console is on
 }
 

@@ -78,6 +78,8 @@ ROWS = [
          "handlers/cache/results.h"),
         ("jansson",),
     ),
+    # As /env shows them, variables are shown elsewhere.
+    ("handlers/system/", (*FOR_HANDLERS, "handlers/env.h"), ("jansson",)),
     # The page that browsers get at / instead of JSON.
     ("handlers/health", (*FOR_HANDLERS, "handlers/console/console.h"), ("jansson",)),
     # Jobs run what executions run, later; and what is on the disk is read by worker threads.
