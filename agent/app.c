@@ -187,6 +187,14 @@ static int start_jobs(struct runner *run, struct error *err)
         return r;
 }
 
+static void on_variables(void *arg)
+{
+        struct app *app = arg;
+
+        if (app->warm)
+                warm_set_variables(app->warm, variables_get(app->variables));
+}
+
 static int start(struct runner *run, int *listen_fd, struct error *err)
 {
         struct app *app = &run->app;
@@ -223,6 +231,8 @@ static int start(struct runner *run, int *listen_fd, struct error *err)
                 return r;
         app->warm = warm_new(&run->loop, app->supervisor,
                              &warm); /* what a predecessor has left is gone */
+        warm_set_variables(app->warm, variables_get(app->variables));
+        variables_watch(app->variables, on_variables, app);
 
         environment = (struct server_environment){
                 .loop = &run->loop,

@@ -18,6 +18,7 @@
 #include "agent/base/utf8.h"
 #include "agent/config.h"
 #include "agent/http/request.h"
+#include "agent/http/route_doc.h"
 #include "proc/environment.h"
 #include "proc/supervisor.h"
 #include "proc/variables.h"
@@ -29,17 +30,21 @@ static const char *const secret_words[] = { "KEY",   "SECRET",     "PASSWORD", "
 
 /* clang-format off */
 const struct json_field env_args[] = {
+        /* As many inherited ones may come back as a GET has shown. */
         F_STRING_MAP(struct env_args, variables, .name = "env_vars", .required = true, .environment = true,
-                     .max = LIMIT_ENV_ENTRIES, .max_item = LIMIT_ENV_VALUE_BYTES, .doc = "Variables by their names"),
+                     .max = 2 * LIMIT_ENV_ENTRIES, .max_item = LIMIT_ENV_VALUE_BYTES,
+                     .doc = "Variables by their names. Numbers and booleans become text; null is refused",
+                     .example = "{\"GREETING\": \"hello\", \"WORKERS\": \"4\"}"),
         F_STRING    (struct env_args, timestamp, .number_ok = true, .max = 64,
-                     .doc = "When it was asked for: RFC 3339, or Unix time. What is older than the last is ignored"),
-        F_BOOL      (struct env_args, merge, .doc = "Not looked at: PUT replaces, PATCH merges"),
+                     .doc = "When it was asked for: RFC 3339 with a zone, or Unix time. What is older than the last "
+                            "change that had one is ignored", .example = "\"2026-01-28T10:00:00Z\""),
+        F_BOOL      (struct env_args, merge, .doc = "Not looked at: PUT replaces, PATCH merges", .example = "true"),
         F_END
 };
 
 const struct json_field env_key_args[] = {
-        F_STRING(struct env_key_args, key, .in = IN_PATH, .required = true, .min = 1, .max = 4096,
-                 .doc = "Name of the variable"),
+        F_STRING(struct env_key_args, key, .in = IN_PATH, .required = true, .environment = true, .min = 1, .max = 4096,
+                 .doc = "Name of the variable", .example = "\"GREETING\""),
         F_END
 };
 /* clang-format on */
@@ -54,35 +59,56 @@ static bool is_secret(const char *name)
         return false;
 }
 
-/* "NAME=value" into @to. */
-static void show(json_t *to, const char *entry, bool is_masked)
+/* "NAME=value" into @to. Names that nobody may send back are not shown, because clients send back all that they see:
+ * functions that bash has exported, for instance. */
+static void show(json_t *to, const char *entry)
 {
         size_t size = strcspn(entry, "=");
         CLEANUP(mem_free) char *name = xstrndup(entry, size);
         CLEANUP(mem_free) char *value = xstrdup(entry + size + (entry[size] == '='));
 
-        utf8_repair(name);
+        if (!str_is_variable_name(name))
+                return;
         utf8_repair(value);
-        json_object_set_new(to, name, json_string(is_masked && is_secret(name) ? MASK : value));
+        (void)json_object_set_new(to, name, json_string(value));
 }
 
-/* What a program would get, with @global as global variables. A new reference. */
-static json_t *describe(const struct app *app, json_t *global, bool is_masked)
+static void mask(json_t *shown)
+{
+        const char *name;
+        json_t *value;
+
+        json_object_foreach(shown, name, value)
+                if (is_secret(name))
+                        (void)json_object_set_new(shown, name, json_string(MASK));
+}
+
+/* What a program would get, with @global as global variables. They are good to be shown as they are, and may be large:
+ * none is copied. Of what is below them they change nothing but whether there is a default for the language. A new
+ * reference. */
+static json_t *describe(const struct app *app, json_t *global)
 {
         CLEANUP(strv_free) char **envp = NULL;
-        json_t *all = json_object();
+        json_t *all = json_object(), *language = json_object();
 
-        if (environment_build(supervisor_user(app->supervisor), global, NULL, NULL, &envp) < 0)
-                return json_incref(global); /* too much for a program, but it is there */
+        (void)json_object_set(language, "LC_ALL", json_object_get(global, "LC_ALL"));
+        /* When that is too much for a program already, there is nothing to be shown of it. */
+        (void)environment_build(supervisor_user(app->supervisor), language, NULL, NULL, &envp);
         for (char **e = envp; e && *e; e++)
-                show(all, *e, is_masked);
+                show(all, *e);
+        (void)json_object_update(all, global);
+        json_decref(language);
         return all;
 }
 
 /* See the header. */
 json_t *env_describe(const struct app *app)
 {
-        return describe(app, variables_get(app->variables), app->config->env_mask);
+        json_t *variables = describe(app, variables_get(app->variables));
+
+        if (app->config->env_mask)
+                mask(variables);
+        return variables;
 }
 
 static int reply(struct request *req, const char *message, size_t n_removed)
@@ -114,6 +140,8 @@ static const char *message_of(enum variables_verb verb, int result, size_t n_rem
 {
         if (result == VARIABLES_E_OLD)
                 return "Ignored: a later change was applied before";
+        if (verb == VARIABLES_CLEAR)
+                return "All global variables removed";
         if (verb == VARIABLES_REMOVE)
                 return n_removed ? "Environment variable removed"
                                  : "There is no such global variable";
@@ -176,7 +204,7 @@ static int change(struct request *req, enum variables_verb verb, json_t *entries
 static json_t *own_of(const struct app *app, json_t *given)
 {
         json_t *nothing = json_object(), *own = json_object();
-        json_t *inherited = describe(app, nothing, false);
+        json_t *inherited = describe(app, nothing);
         const char *name;
         json_t *value;
 
@@ -222,7 +250,7 @@ int env_patch(struct request *req)
 /* Answers DELETE /env. */
 int env_delete(struct request *req)
 {
-        return change(req, VARIABLES_REPLACE, json_object(), 0);
+        return change(req, VARIABLES_CLEAR, json_object(), 0);
 }
 
 /* Answers DELETE /env/{key}. */
@@ -232,3 +260,92 @@ int env_key_delete(struct request *req)
 
         return change(req, VARIABLES_REMOVE, json_pack("{s:n}", args->key), 0);
 }
+
+/* --- documentation --- */
+
+#define SHOWN                                                                                 \
+        S_MAP("env_vars", S_ITEM(SHAPE_STRING),                                               \
+              .doc = "What a program gets that is started now: the global variables over the" \
+                     " inherited ones",                                                       \
+              .example = "{\"PATH\": \"/usr/local/bin:/usr/bin:/bin\", \"HOME\": \"/root\","  \
+                         " \"GREETING\": \"hello\"}"),                                        \
+                S_INTEGER("count", .doc = "How many these are", .example = "3"),              \
+                S_TIME("timestamp", .doc = "When this was answered")
+
+static const struct shape shown_shape[] = { SHOWN, S_END };
+
+static const struct shape changed_shape[] = {
+        S_BOOL("success", .doc = "true"),
+        S_STRING("message", .doc = "What was done, or why it was not",
+                 .example = "\"Environment variables updated successfully\""),
+        S_INTEGER("removed", .doc = "How many global variables there are not any more",
+                  .example = "0"),
+        SHOWN,
+        S_END,
+};
+
+static const struct route_reply shown_replies[] = {
+        { .status = 200, .body = shown_shape, .doc = "The environment" },
+        { .status = 0 },
+};
+
+static const struct route_reply changed_replies[] = {
+        { .status = 200,
+          .body = changed_shape,
+          .doc = "The environment after the change, which is on the disk by now and in force" },
+        { .status = 0 },
+};
+
+static const enum problem shown_problems[] = { PROBLEM_UNAVAILABLE, N_PROBLEMS };
+static const enum problem changed_problems[] = { PROBLEM_INVALID_REQUEST, PROBLEM_NO_SPACE,
+                                                 PROBLEM_INTERNAL, PROBLEM_UNAVAILABLE,
+                                                 N_PROBLEMS };
+
+/* See the header. */
+const struct route_doc env_get_doc = {
+        .description =
+                "The environment that a program gets which is started now: a sane base for the user, what the agent "
+                "inherited (without what is its own), and over that the global variables. With the option `env-mask` "
+                "values whose names sound secret are shown as `***MASKED***`. Inherited variables whose names are "
+                "not made of letters, digits and underscores are not shown, though programs get them.",
+        .replies = shown_replies,
+        .problems = shown_problems,
+};
+
+/* See the header. */
+const struct route_doc env_put_doc = {
+        .description =
+                "Replaces all global variables. What has its inherited value stays inherited, and what is "
+                "`***MASKED***` (with the option `env-mask`) stays what it is: so what GET has shown can be written "
+                "back, without what is to be removed. What runs already keeps the variables that it has.",
+        .replies = changed_replies,
+        .problems = changed_problems,
+        .example = "{\"env_vars\": {\"GREETING\": \"hello\", \"WORKERS\": 4}}",
+};
+
+/* See the header. */
+const struct route_doc env_patch_doc = {
+        .description =
+                "Sets these global variables and leaves the others alone. Changes that come at the same time "
+                "are applied in turn; none is lost.",
+        .replies = changed_replies,
+        .problems = changed_problems,
+        .example =
+                "{\"env_vars\": {\"GREETING\": \"hello\"}, \"timestamp\": \"2026-01-28T10:00:00Z\"}",
+};
+
+/* See the header. */
+const struct route_doc env_delete_doc = {
+        .description = "Removes all global variables. The inherited ones remain.",
+        .replies = changed_replies,
+        .problems = changed_problems,
+};
+
+/* See the header. */
+const struct route_doc env_key_delete_doc = {
+        .description =
+                "Removes one global variable. If there is none of this name the answer is the same, with "
+                "`removed` 0; an inherited one of this name remains, or comes into sight again.",
+        .replies = changed_replies,
+        .problems = changed_problems,
+};

@@ -10,6 +10,7 @@
 
 struct app;
 struct request;
+struct route_doc;
 
 struct env_args {
         json_t *variables;
@@ -33,3 +34,9 @@ int env_put(struct request *req);
 int env_patch(struct request *req);
 int env_delete(struct request *req);
 int env_key_delete(struct request *req);
+
+extern const struct route_doc env_get_doc;
+extern const struct route_doc env_put_doc;
+extern const struct route_doc env_patch_doc;
+extern const struct route_doc env_delete_doc;
+extern const struct route_doc env_key_delete_doc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* One batch of changes at a time: they are applied to a copy, the copy is written, and becomes what is in force. */
+/* One batch of changes at a time: a worker applies them to a copy, which it writes, and which then becomes what is in
+ * force. Each change may need a copy of a thousand variables, so not even that is done on the loop. */
 
 #include "proc/variables.h"
 
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #include "agent/base/alloc.h"
+#include "agent/base/clock.h"
 #include "agent/base/limits.h"
 #include "agent/base/list.h"
 #include "agent/base/str.h"
@@ -40,6 +42,8 @@ struct variables {
         bool is_busy;
 
         struct timer *turn; /* of the loop, in which the next batch begins */
+        void (*on_change)(void *arg);
+        void *watcher;
         void (*on_closed)(void *arg);
         void *arg;
 };
@@ -58,13 +62,24 @@ static size_t size_of(json_t *entries)
         return size;
 }
 
-static void remove_entries(json_t *from, json_t *entries, size_t *ret_n)
+static void remove_entries(json_t *from, json_t *entries)
 {
         const char *name;
         json_t *value;
 
         json_object_foreach(entries, name, value)
-                *ret_n += json_object_del(from, name) == 0;
+                (void)json_object_del(from, name); /* it may not be there */
+}
+
+static size_t n_missing(json_t *before, const json_t *after)
+{
+        const char *name;
+        json_t *value;
+        size_t n = 0;
+
+        json_object_foreach(before, name, value)
+                n += json_object_get(after, name) == NULL;
+        return n;
 }
 
 /* The entries to be set: those with the mask are what they were, or nothing. */
@@ -81,31 +96,42 @@ static void set_entries(json_t *to, const json_t *before, const struct variables
         }
 }
 
-static int apply(struct variables_state *s, const struct variables_change *c, size_t *ret_n)
+static int check(json_t *entries)
 {
-        size_t n_before = json_object_size(s->entries);
+        if (json_object_size(entries) > LIMIT_ENV_ENTRIES)
+                return VARIABLES_E_TOO_MANY;
+        return size_of(entries) > LIMIT_ENV_BYTES ? VARIABLES_E_TOO_BIG : 0;
+}
+
+static int64_t new_timestamp(const struct variables_state *s, const struct variables_change *c)
+{
+        if (c->verb == VARIABLES_CLEAR)
+                return MIN(s->timestamp_us, clock_realtime_s() * 1000000);
+        return c->timestamp_us ? c->timestamp_us : s->timestamp_us;
+}
+
+static int apply(struct variables_state *s, const struct variables_change *c, size_t *ret_n_removed)
+{
+        bool is_new = c->verb == VARIABLES_REPLACE || c->verb == VARIABLES_CLEAR;
         json_t *entries;
+        int r;
 
         if (c->timestamp_us && c->timestamp_us < s->timestamp_us)
                 return VARIABLES_E_OLD;
-        entries = c->verb == VARIABLES_REPLACE ? json_object() : json_copy(s->entries);
+        entries = is_new ? json_object() : json_copy(s->entries);
         if (c->verb == VARIABLES_REMOVE)
-                remove_entries(entries, c->entries, ret_n);
-        else
+                remove_entries(entries, c->entries);
+        else if (c->verb != VARIABLES_CLEAR)
                 set_entries(entries, s->entries, c);
-        if (c->verb == VARIABLES_REPLACE && json_object_size(c->entries) == 0)
-                *ret_n = n_before;
-        if (json_object_size(entries) > LIMIT_ENV_ENTRIES || size_of(entries) > LIMIT_ENV_BYTES) {
-                int r = json_object_size(entries) > LIMIT_ENV_ENTRIES ? VARIABLES_E_TOO_MANY
-                                                                      : VARIABLES_E_TOO_BIG;
-
+        r = check(entries);
+        if (r != 0) {
                 json_decref(entries);
                 return r;
         }
+        *ret_n_removed = n_missing(s->entries, entries);
+        s->timestamp_us = new_timestamp(s, c);
         json_decref(s->entries);
         s->entries = entries;
-        if (c->timestamp_us)
-                s->timestamp_us = c->timestamp_us;
         return 0;
 }
 
@@ -135,16 +161,24 @@ static void close_if_idle(struct variables *v)
 }
 
 /* On a worker's thread. */
-static void write_next(void *arg)
+static void apply_and_write(void *arg)
 {
         struct variables *v = arg;
 
-        v->result = v->dir ? variables_file_write(v->dir, &v->next, &v->error) : 0;
+        list_for_each(item, &v->batch) {
+                struct waiting *w = list_entry(item, struct waiting, link);
+
+                w->result = apply(&v->next, &w->change, &w->n_removed);
+        }
+        v->result = v->dir && v->next.entries != v->state.entries
+                            ? variables_file_write(v->dir, &v->next, &v->error)
+                            : 0;
 }
 
 static void end_batch(void *arg)
 {
         struct variables *v = arg;
+        bool is_other = v->result == 0 && v->next.entries != v->state.entries;
         struct list ended;
 
         if (v->result == 0) {
@@ -163,6 +197,8 @@ static void end_batch(void *arg)
         v->is_busy = false;
         if (!v->on_closed && !list_is_empty(&v->waiting))
                 timer_start(v->turn, 0);
+        if (is_other && !v->on_closed && v->on_change)
+                v->on_change(v->watcher);
         list_for_each_safe(item, &ended) {
                 struct waiting *w = list_entry(item, struct waiting, link);
                 bool was_applied = w->result == 0;
@@ -183,15 +219,12 @@ static void begin_batch(void *arg)
                 .timestamp_us = v->state.timestamp_us,
         };
         list_for_each_safe(item, &v->waiting) {
-                struct waiting *w = list_entry(item, struct waiting, link);
-
-                w->result = apply(&v->next, &w->change, &w->n_removed);
                 list_remove(item);
                 list_append(&v->batch, item);
         }
         v->error = (struct error)ERROR_INIT;
         v->is_busy = true;
-        if (job_run(v->loop, v, write_next, end_batch) < 0) {
+        if (job_run(v->loop, v, apply_and_write, end_batch) < 0) {
                 v->result = error_set(&v->error, -EAGAIN, "no worker thread");
                 end_batch(v);
         }
@@ -249,6 +282,13 @@ struct variables *variables_free(struct variables *v)
         free(v->dir);
         free(v);
         return NULL;
+}
+
+/* See the header. */
+void variables_watch(struct variables *v, void (*on_change)(void *arg), void *arg)
+{
+        v->on_change = on_change;
+        v->watcher = arg;
 }
 
 /* See the header. */

@@ -21,6 +21,7 @@ enum variables_verb {
         VARIABLES_REPLACE, /* by the entries */
         VARIABLES_MERGE,   /* the entries into what there is */
         VARIABLES_REMOVE,  /* the names of the entries */
+        VARIABLES_CLEAR, /* all; and a time stamp from the future, which would keep out all others, goes as well */
 };
 
 /* Positive outcomes. */
@@ -35,7 +36,8 @@ struct variables_change {
                 masked; /* an entry with this value leaves the variable alone; NULL: there is none */
         int64_t timestamp_us; /* Unix time; what is older than the last one is not applied; 0: always is */
         /* Called once, on the loop, never from inside variables_apply. @result is 0, one of the outcomes, or a negative
-         * errno (it could not be written: nothing was changed); @err says why. @n: how many variables were removed. */
+         * errno (it could not be written: nothing was changed); @err says why. @n: how many variables there are not any
+         * more. */
         void (*done)(void *arg, int result, size_t n, const struct error *err);
         void *arg;
 };
@@ -50,4 +52,7 @@ struct variables *variables_free(struct variables *v);
 
 /* The variables in force: an object of strings, never changed, but replaced by each change. Borrowed. */
 json_t *variables_get(const struct variables *v);
+/* @on_change(@arg) is called on the loop whenever others are in force, before who asked for that is told. One watcher;
+ * NULL: none. */
+void variables_watch(struct variables *v, void (*on_change)(void *arg), void *arg);
 void variables_apply(struct variables *v, const struct variables_change *change);

@@ -114,6 +114,17 @@ void warm_set_options(struct warm *w, const struct warm_options *o)
 }
 
 /* See the header. */
+void warm_set_variables(struct warm *w, json_t *variables)
+{
+        if (w->is_closing)
+                return;
+        json_decref(w->variables);
+        w->variables = json_incref(variables);
+        for (int i = 0; i < N_POOLS; i++)
+                warm_pool_look_at_variables(&w->pools[i]);
+}
+
+/* See the header. */
 void warm_renew(struct warm *w)
 {
         for (int i = 0; i < N_POOLS; i++) {
@@ -137,6 +148,7 @@ void warm_unlive(struct warm *w)
                 return;
         supervisor_unref(w->supervisor);
         free_options(w);
+        json_decref(w->variables);
         for (int i = 0; i < N_POOLS; i++)
                 strv_free(w->pools[i].envp);
         free(w);

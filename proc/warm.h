@@ -84,6 +84,10 @@ struct warm_request {
 struct warm *warm_new(struct loop *l, struct supervisor *s, const struct warm_options *o);
 /* Copies what may change at run time; pools that were given up get another chance. */
 void warm_set_options(struct warm *w, const struct warm_options *o);
+/* The global variables (an object of strings) are others now; it is borrowed. Processes that wait are started again if
+ * the change matters to them: if something is another that counts when an interpreter starts, or another one is
+ * found. */
+void warm_set_variables(struct warm *w, json_t *variables);
 /* Replaces all that wait, and their servers: what they have drawn at random may be known to another machine that was
  * started from the same saved state. */
 void warm_renew(struct warm *w);

@@ -15,6 +15,9 @@
 #include "proc/environment.h"
 #include "proc/warm_private.h"
 
+#define LOG_MODULE "warm"
+#include "agent/base/log.h"
+
 enum {
         FOR_PYTHON = 1 << POOL_PYTHON | 1 << POOL_SCIENTIFIC,
         FOR_SCIENCE = 1 << POOL_SCIENTIFIC,
@@ -96,6 +99,12 @@ static bool is_within(enum pool_kind kind, char *const *a, char *const *b)
         return true;
 }
 
+/* See the header. */
+bool warm_environment_is_same(enum pool_kind kind, char *const *a, char *const *b)
+{
+        return is_within(kind, a, b) && is_within(kind, b, a);
+}
+
 /* The modules that an interpreter imports of its own accord. */
 static bool has_customize(const char *dir, size_t size)
 {
@@ -136,16 +145,33 @@ static bool is_our_python_path(char *const *envp, const char *cwd)
 bool warm_environment_fits(enum pool_kind kind, char *const *pool, char *const *envp,
                            const char *cwd)
 {
-        return is_within(kind, pool, envp) && is_within(kind, envp, pool) &&
+        return warm_environment_is_same(kind, pool, envp) &&
                (kind == POOL_JAVASCRIPT || is_our_python_path(envp, cwd));
 }
 
-/* See the header. */
-char **warm_environment_of_pool(const struct credentials *user)
+/* Those of @global that decide how an interpreter starts, or which. The others a waiting process gets with its job;
+ * what its /proc/PID/environ shows meanwhile should not outlive their removal. A new reference. */
+static json_t *that_count(enum pool_kind kind, json_t *global)
 {
-        char **built = NULL, **envp = NULL;
+        json_t *some = json_object();
+        const char *name;
+        json_t *value;
 
-        if (environment_build(user, NULL, NULL, environment_extra_default, &built) < 0)
+        json_object_foreach(global, name, value)
+                if (str_equal(name, "PATH") || counts(kind, name))
+                        (void)json_object_set(some, name, value);
+        return some;
+}
+
+/* See the header. */
+char **warm_environment_of_pool(enum pool_kind kind, const struct credentials *user, json_t *global)
+{
+        json_t *some = that_count(kind, global);
+        char **built = NULL, **envp = NULL;
+        int r = environment_build(user, some, NULL, environment_extra_default, &built);
+
+        json_decref(some);
+        if (r < 0)
                 return NULL;
         /* Whoever waits is told its PYTHONPATH later. */
         for (char **e = built; *e; e++)
@@ -255,4 +281,29 @@ bool warm_program_depends_on(const struct warm_program *p, const char *cwd)
                         *slash = '\0';
         }
         return false;
+}
+
+/* --- when the variables change --- */
+
+/* See the header. A start costs a processor's time: it is not for every variable, and not more often than for any
+ * other reason. A pool that was given up may have been so for one of them. */
+void warm_pool_look_at_variables(struct warm_pool *pool)
+{
+        CLEANUP(strv_free) char **envp = NULL;
+        struct warm_program found;
+
+        if (!pool->envp && !pool->is_given_up) /* it was never started */
+                return;
+        envp = warm_environment_of_pool(pool->kind, supervisor_user(pool->warm->supervisor),
+                                        pool->warm->variables);
+        if (envp && pool->envp && warm_environment_is_same(pool->kind, pool->envp, envp) &&
+            warm_program_find(pool->kind, envp, &found) == 0 &&
+            str_equal(found.path, pool->program.path))
+                return;
+        log_debug("the global variables are others", "pool=%s", warm_pool_names[pool->kind]);
+        pool->envp = strv_free(pool->envp);
+        pool->is_given_up = false;
+        pool->n_failures = 0;
+        warm_pool_end(pool, WARM_MISS_ENVIRONMENT);
+        warm_pool_kick(pool, 0);
 }

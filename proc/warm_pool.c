@@ -252,7 +252,8 @@ void warm_pool_on_ready(struct warm_pool *pool, const char *paths, size_t size)
 static int look_around(struct warm_pool *pool)
 {
         pool->envp = strv_free(pool->envp);
-        pool->envp = warm_environment_of_pool(supervisor_user(pool->warm->supervisor));
+        pool->envp = warm_environment_of_pool(pool->kind, supervisor_user(pool->warm->supervisor),
+                                              pool->warm->variables);
         if (!pool->envp)
                 return -E2BIG;
         pool->asleep_us = asleep_us();

@@ -130,7 +130,8 @@ struct warm {
         struct supervisor *supervisor; /* a reference */
         struct warm_options options;   /* strings are owned copies */
         struct warm_pool pools[N_POOLS];
-        char **preload; /* top-level names */
+        char **preload;    /* top-level names */
+        json_t *variables; /* the global ones; a reference, or NULL */
         struct list leaves;
         bool may_not_limit; /* the processes of the user who they run as: this has been tried */
         unsigned n_live;    /* objects and handles that must be gone before we are */
@@ -152,8 +153,14 @@ char **warm_scan_names(const char *text);
 /* Whether what counts at an interpreter's start is the same in @envp, of an execution in @cwd, as in @pool's. */
 bool warm_environment_fits(enum pool_kind kind, char *const *pool, char *const *envp,
                            const char *cwd);
-/* A new strv: what an execution without an environment of its own would get, but for PYTHONPATH. NULL: it cannot be. */
-char **warm_environment_of_pool(const struct credentials *user);
+/* A new strv: what an execution without an environment of its own would get, but for PYTHONPATH, and for those of the
+ * variables in @global (or NULL) that do not matter at the start. NULL: it cannot be. */
+char **warm_environment_of_pool(enum pool_kind kind, const struct credentials *user,
+                                json_t *global);
+/* Whether processes that were started with @a are as good as ones with @b, as far as variables decide it. */
+bool warm_environment_is_same(enum pool_kind kind, char *const *a, char *const *b);
+/* The global variables are others now: ends what they matter to, so that it is started again. */
+void warm_pool_look_at_variables(struct warm_pool *pool);
 /* -ENOENT: not found, or not by an absolute path. */
 int warm_program_find(enum pool_kind kind, char *const *envp, struct warm_program *ret);
 /* The rest of what there is to know of the one that a pool is made from. */

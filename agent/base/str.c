@@ -132,6 +132,18 @@ bool str_has_prefix(const char *s, const char *prefix)
         return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+/* See the header. */
+bool str_is_variable_name(const char *s)
+{
+        static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+
+        if (s[0] == '\0' || !strchr(letters, s[0]))
+                return false;
+        while (*s && (strchr(letters, *s) || (*s >= '0' && *s <= '9')))
+                s++;
+        return *s == '\0';
+}
+
 /* Appends @s, which it takes; @v may be NULL. */
 char **strv_append(char **v, char *s)
 {

@@ -19,6 +19,8 @@ int str_parse_bool(const char *s, bool *ret);
 bool str_equal(const char *a, const char *b); /* NULL equals NULL only */
 bool str_equal_nocase(const char *a, const char *b);
 bool str_has_prefix(const char *s, const char *prefix);
+/* Letters, digits and underscores of ASCII, no digit first: a name that any shell knows what to do with. */
+bool str_is_variable_name(const char *s);
 
 /* A NULL-terminated array of strings, all owned. */
 char **strv_append(char **v,

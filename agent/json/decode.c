@@ -20,6 +20,8 @@
 #include "agent/base/utf8.h"
 #include "agent/json/blame.h"
 
+#define NOT_A_NAME "not an environment variable name (letters, digits and _, no digit first)"
+
 /* A value on its way to the struct: JSON from the body, or text from query and path. */
 struct value {
         json_t *json; /* NULL: it is text */
@@ -79,6 +81,8 @@ static int decode_string(struct blame *b, const struct value *v, void *slot)
         r = check_size(b, text.size);
         if (r < 0)
                 return r;
+        if (b->field->environment && !str_is_variable_name(text.data))
+                return blame_field(b, NOT_A_NAME);
 
         *(const char **)slot = text.data;
         return 0;
@@ -291,17 +295,6 @@ static int check_count(const struct blame *b, size_t n)
         return 0;
 }
 
-static bool is_environment_name(const char *s)
-{
-        static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-
-        if (s[0] == '\0' || !strchr(letters, s[0]))
-                return false;
-        while (*s && (strchr(letters, *s) || (*s >= '0' && *s <= '9')))
-                s++;
-        return *s == '\0';
-}
-
 static int decode_string_map(struct blame *b, const struct value *v, void *slot)
 {
         json_t *map = v->json;
@@ -319,10 +312,8 @@ static int decode_string_map(struct blame *b, const struct value *v, void *slot)
 
                 b->key = json_object_iter_key(i);
                 if (b->field->environment) {
-                        if (!is_environment_name(b->key))
-                                return blame_field(
-                                        b, "not an environment variable name (letters, digits "
-                                           "and _, no digit first)");
+                        if (!str_is_variable_name(b->key))
+                                return blame_field(b, NOT_A_NAME);
                         prefix = strlen(b->key) + 1; /* the kernel's limit is on NAME=value */
                 }
                 r = check_item(b, json_object_iter_value(i), prefix, &replacement);

@@ -50,7 +50,7 @@ struct json_field {
         enum json_type type;
         enum field_in in;
         bool required; /* absent or null is an error; otherwise absent and null mean the default */
-        bool environment; /* STRING_MAP: keys must be environment variable names */
+        bool environment; /* STRING_MAP: keys must be environment variable names; STRING: it must be one */
         bool number_ok; /* STRING in a body: a whole number will do, and is turned into a string */
         bool bytes_ok; /* STRING in a query: need not be UTF-8, as names of files; repair it for JSON */
         size_t offset;     /* in the arguments struct */

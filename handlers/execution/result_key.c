@@ -60,9 +60,8 @@ bool result_key_init(struct result_key *k, const struct request *req, const stru
         if (!app->supervisor ||
             workdir_resolve(app->config, spec->args->workdir, &k->cwd, &err) < 0)
                 return false;
-        return environment_build(supervisor_user(app->supervisor),
-                                 variables_get(app->variables), spec->args->env,
-                                 environment_extra_default, &k->envp) == 0;
+        return environment_build(supervisor_user(app->supervisor), variables_get(app->variables),
+                                 spec->args->env, environment_extra_default, &k->envp) == 0;
 }
 
 /* See the header. */

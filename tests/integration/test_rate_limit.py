@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """rate-limit: so many requests a minute for each token's subject."""
 
+import signal
 import time
 
 import httpx
@@ -8,6 +9,9 @@ import pytest
 
 from lib import tokens
 from lib.expect import expect_error, expect_json
+from lib.raw import RawConnection
+from lib.waiting import wait_until
+from lib.ws_raw import handshake
 
 
 @pytest.fixture
@@ -78,3 +82,93 @@ def test_repeats_are_told_their_own_rate(limited):
     again = http.post("/commands/run", json=body, headers=headers)
     assert first.json()["stdout"] == again.json()["stdout"]
     assert (rate(first)[1], rate(again)[1]) == (4, 3)
+
+
+# Whatever the answer is.
+
+
+def test_all_kinds_of_answers_tell(limited):
+    agent, http = limited(1000)
+    job = expect_json(http.post("/commands/background", json={"command": "echo x"}))["process_id"]
+    (agent.workspace / "file").write_text("content")
+    path = {"path": str(agent.workspace / "file")}
+    answers = [
+        http.head("/env"),
+        http.get("/files/download", params=path),
+        http.get("/files/download", params=path, headers={"Range": "bytes=1-2"}),
+        http.get("/files/download", params=path, headers={"Range": "bytes=100-"}),
+        http.get(f"/execute/processes/{job}/output", params={"follow": "true"}),  # a stream
+        http.get("/files/read", params={"path": str(agent.workspace / "missing")}),
+        http.post("/execute", content=b"{", headers={"Content-Type": "application/json"}),
+        http.post("/files/write", content=b"x", headers={"Content-Encoding": "gzip"}),
+        http.post("/execute", json={"language": "python"}),
+        http.get("/terminal"),  # no handshake
+    ]
+    statuses = [response.status_code for response in answers]
+    assert statuses == [200, 200, 206, 416, 200, 404, 400, 415, 400, 426]
+    left = [rate(response)[1] for response in answers]
+    assert left == list(range(998, 998 - len(answers), -1))
+
+
+def handshake_answer(agent, token):
+    with RawConnection(agent.port) as connection:
+        connection.send(handshake("/terminal", token=token))
+        return connection.read_head()
+
+
+def test_websockets_count_once(limited):
+    """The handshake; what is said then is no request."""
+    agent, http = limited(2)
+    token = tokens.token(sub="somebody")
+    response = handshake_answer(agent, token)
+    assert response.status_code == 101 and rate(response)[:2] == [2, 1]
+    expect_json(http.get("/metrics/snapshot"))
+    response = handshake_answer(agent, token)
+    assert response.status_code == 429 and rate(response)[:2] == [2, 0]
+    assert int(response.headers["Retry-After"]) >= 1
+
+
+def test_tokens_without_a_subject_share_one(limited):
+    agent, _ = limited(2)
+    headers = tokens.bearer(tokens.token(sub=None))
+    for left in (1, 0):
+        response = httpx.get(f"{agent.url}/metrics/snapshot", headers=headers)
+        assert response.status_code == 200 and rate(response)[1] == left
+
+
+def test_a_bad_token_is_nobodys(limited):
+    """Whoever has none, or a bad one, uses up nothing, and is told nothing."""
+    agent, http = limited(2)
+    bad = tokens.bearer(tokens.token("another secret of sufficient length", sub="somebody"))
+    for headers in ({}, bad, tokens.bearer(tokens.token(sub="somebody", exp=1))):
+        response = httpx.get(f"{agent.url}/metrics/snapshot", headers=headers)
+        assert response.status_code == 401
+        assert not [name for name in response.headers if name.startswith("x-ratelimit")]
+    assert rate(http.get("/metrics/snapshot"))[1] == 1
+
+
+def test_tokens_come_back(limited):
+    """With as many as one in 20 ms somebody who was refused is served soon, and the bucket is full when it was said."""
+    _, http = limited(3000)
+    for _ in range(20):
+        expect_json(http.get("/metrics/snapshot"))
+    limit, left, reset = rate(http.get("/metrics/snapshot"))
+    assert (limit, reset - int(time.time())) <= (3000, 2) and left >= 2979
+    wait_until(lambda: rate(http.get("/metrics/snapshot"))[1] == 2999, "a full bucket", timeout=10, interval=0.1)
+
+
+def test_reload(new_agent, tmp_path):
+    file = tmp_path / "agent.conf"
+    file.write_text("")
+    agent = new_agent(config=file)
+    http = httpx.Client(base_url=agent.url, headers=tokens.bearer(tokens.token(sub="somebody")))
+    n_reloads = 0
+    for text, expected in (("rate-limit = 5\n", "5"), ("rate-limit = 2\n", "2"), ("", None)):
+        file.write_text(text)
+        agent.signal(signal.SIGHUP)
+        n_reloads += 1
+        wait_until(lambda n=n_reloads: agent.log().count("reloaded") == n, "reload")
+        response = http.get("/metrics/snapshot")
+        assert response.status_code == 200
+        assert response.headers.get("X-RateLimit-Limit") == expected
+    http.close()

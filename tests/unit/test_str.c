@@ -138,6 +138,13 @@ static void test_comparisons(void **state)
         assert_true(str_has_prefix("abc", "ab"));
         assert_true(str_has_prefix("abc", ""));
         assert_false(str_has_prefix("ab", "abc"));
+        assert_true(str_is_variable_name("_aZ09"));
+        assert_true(str_is_variable_name("A"));
+        assert_false(str_is_variable_name(""));
+        assert_false(str_is_variable_name("0A"));
+        assert_false(str_is_variable_name("A=B"));
+        assert_false(str_is_variable_name("A-B"));
+        assert_false(str_is_variable_name("A\xC3\x84"));
 }
 
 static void test_strv(void **state)

@@ -21,6 +21,7 @@
 #include "agent/base/path.h"
 #include "agent/base/str.h"
 #include "proc/driver_protocol.h"
+#include "proc/environment.h"
 #include "proc/warm_private.h"
 
 /* --- imports --- */
@@ -172,6 +173,35 @@ static void test_python_path(void **state)
         assert_true(warm_environment_fits(POOL_PYTHON, pool, more, CWD));
         assert_false(warm_environment_fits(POOL_PYTHON, pool, ours, CWD));
         assert_int_equal(unsetenv("PYTHONPATH"), 0);
+}
+
+static bool pool_has(enum pool_kind kind, json_t *global, const char *name, const char *value)
+{
+        char user[] = "u", home[] = "/h", shell[] = "/bin/sh";
+        const struct credentials who = { .name = user, .home = home, .shell = shell };
+        CLEANUP(strv_free) char **envp = warm_environment_of_pool(kind, &who, global);
+
+        return str_equal(environment_get(envp, name), value);
+}
+
+/* The global variables that count are in the environment of those who wait, the others are not. */
+static void test_global_variables(void **state)
+{
+        json_t *global = json_pack("{s:s, s:s, s:s, s:s, s:s}", "PATH", "/elsewhere", "TZ",
+                                   "Asia/Tokyo", "LANG", "POSIX", "PYTHONPATH", "/x", "SECRET",
+                                   "x");
+
+        (void)state;
+        assert_true(pool_has(POOL_PYTHON, NULL, "HOME", "/h"));
+        for (int k = 0; k < N_POOLS; k++) {
+                assert_true(pool_has((enum pool_kind)k, global, "PATH", "/elsewhere"));
+                assert_true(pool_has((enum pool_kind)k, global, "LANG", "POSIX"));
+                assert_true(pool_has((enum pool_kind)k, global, "PYTHONPATH", NULL));
+                assert_true(pool_has((enum pool_kind)k, global, "SECRET", NULL));
+        }
+        assert_true(pool_has(POOL_JAVASCRIPT, global, "TZ", "Asia/Tokyo"));
+        assert_true(pool_has(POOL_PYTHON, global, "TZ", getenv("TZ")));
+        json_decref(global);
 }
 
 /* --- the disk --- */
@@ -391,6 +421,7 @@ int main(void)
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_variables),
                 cmocka_unit_test(test_python_path),
+                cmocka_unit_test(test_global_variables),
                 cmocka_unit_test_setup_teardown(test_changes, disk_setup, disk_teardown),
                 cmocka_unit_test_setup_teardown(test_byte_code_is_no_change, disk_setup,
                                                 disk_teardown),
