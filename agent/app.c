@@ -26,6 +26,7 @@
 #include "agent/http/server.h"
 #include "agent/install.h"
 #include "agent/listen.h"
+#include "agent/metrics_executions.h"
 #include "agent/metrics_routes.h"
 #include "agent/resume.h"
 #include "agent/routes.h"
@@ -314,6 +315,7 @@ int app_run(struct config *config, int argc, char *const *argv)
         run->app.metrics.started_ms = clock_now_ms();
         run->app.metrics.started_realtime_ms = clock_realtime_us() / 1000;
         run->app.metrics.routes = route_table_metrics_new(n_routes);
+        run->app.metrics.executions = xnew(struct execution_metrics);
         gate_init(&run->gate, app_everything_ended);
 
         r = loop_init(&run->loop);
@@ -339,6 +341,7 @@ int app_run(struct config *config, int argc, char *const *argv)
                 r = -EBUSY;
         app_files_free(run->files);
         route_table_metrics_free(run->app.metrics.routes);
+        free(run->app.metrics.executions);
         roots_free(run->app.roots); /* no worker is left that may use it */
         auth_free(run->app.auth);
         config_free(config);

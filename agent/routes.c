@@ -37,7 +37,7 @@
 #include "handlers/jobs/list.h"
 #include "handlers/jobs/output.h"
 #include "handlers/jobs/submit.h"
-#include "handlers/metrics.h"
+#include "handlers/metrics/metrics.h"
 #include "handlers/processes.h"
 #include "handlers/system/system.h"
 #include "handlers/terminal/terminals.h"
@@ -54,8 +54,10 @@ const struct route routes[] = {
         { HTTP_GET,  "/health",            health_get,            NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Liveness and features" },
         { HTTP_GET,  "/info",              info_get,              NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "Versions, platform, endpoints" },
         { HTTP_GET,  "/openapi.json",      openapi_get,           NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "This document", &openapi_get_doc },
-        { HTTP_GET,  "/metrics/snapshot",  metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Counters of the agent" },
-        { HTTP_GET,  "/metrics",           metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "The same as /metrics/snapshot" },
+        { HTTP_GET,  "/metrics/snapshot",  metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Counters of the agent", &metrics_snapshot_get_doc },
+        { HTTP_GET,  "/metrics",           metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "The same as /metrics/snapshot", &metrics_snapshot_get_doc },
+        { HTTP_GET,  "/metrics/prometheus", metrics_prometheus_get, NO_ARGS,                                  AUTH_JWT,  BODY_NONE, 0,               "The counters as text for Prometheus", &metrics_prometheus_get_doc },
+        { HTTP_GET,  "/metrics/stream",    metrics_stream_get,    ARGS(metrics_stream_args, struct metrics_stream_args), AUTH_JWT, BODY_NONE, 0,    "The counters again and again, live", &metrics_stream_get_doc },
         { HTTP_GET,  "/processes",         processes_get,         ARGS(processes_args, struct processes_args), AUTH_JWT, BODY_NONE, 0,              "The system's processes", &processes_get_doc },
         { HTTP_GET,  "/system",            system_get,            NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "The machine and how it is doing", &system_get_doc },
         { HTTP_POST, "/execute",           execute_post,          ARGS(execute_args, struct execute_args),    AUTH_JWT,  BODY_JSON, ROUTE_HEARTBEAT | ROUTE_IDEMPOTENT, "Run code once", &execute_post_doc },

@@ -242,10 +242,38 @@ static json_t *describe_pool(const struct warm_pool *pool)
                          "target", (json_int_t)pool->target,                             //
                          "server_pid", server,                                           //
                          "pids", pids_of_pool(pool),                                     //
-                         "hits", (json_int_t)pool->hits,                                 //
+                         "hits", (json_int_t)(pool->hits - pool->lost),                  //
                          "misses", misses,                                               //
                          "restarts", (json_int_t)pool->restarts,                         //
                          "resident_bytes", (json_int_t)resident_of_pool(pool));
+}
+
+/* See the header. */
+const char *warm_miss_name(enum warm_miss miss)
+{
+        return miss_names[miss];
+}
+
+/* See the header. */
+bool warm_count(const struct warm *w, unsigned i, struct warm_counts *ret)
+{
+        const struct warm_pool *pool;
+
+        if (i >= N_POOLS)
+                return false;
+        pool = &w->pools[i];
+        *ret = (struct warm_counts){
+                .pool = warm_pool_names[i],
+                .is_enabled = warm_pool_is_on(pool),
+                .n_ready = pool->n_children[CHILD_READY],
+                .n_starting = (uint64_t)n_starting(pool),
+                .n_waiting = pool->n_waiting,
+                .hits = pool->hits,
+                .lost = pool->lost,
+                .restarts = pool->restarts,
+        };
+        memcpy(ret->misses, pool->misses, sizeof(ret->misses));
+        return true;
 }
 
 /* See the header. */

@@ -108,3 +108,20 @@ void warm_request_lost(struct warm *w, struct warm_request *q);
 
 /* For GET /metrics/snapshot: { pool: { ready, server_pid, hits, misses: { reason: n } … } … }; a new reference. */
 json_t *warm_describe(const struct warm *w);
+
+/* The numbers alone, since the start but for the first three, which are of now. */
+struct warm_counts {
+        const char *pool; /* a constant */
+        bool is_enabled;
+        uint64_t n_ready;
+        uint64_t n_starting;
+        uint64_t n_waiting; /* executions */
+        uint64_t hits;
+        uint64_t lost; /* hits that came to nothing: counted as misses, too */
+        uint64_t misses[N_WARM_MISSES];
+        uint64_t restarts;
+};
+
+/* Of pool @i, from 0 on. False: there is none. */
+bool warm_count(const struct warm *w, unsigned i, struct warm_counts *ret);
+const char *warm_miss_name(enum warm_miss miss);

@@ -114,6 +114,7 @@ struct warm_pool {
         int64_t asleep_us; /* how long the machine had been suspended when the oldest child was born */
 
         uint64_t hits;
+        uint64_t lost; /* of these; they are misses as well */
         uint64_t misses[N_WARM_MISSES];
         uint64_t restarts;
 };

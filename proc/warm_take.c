@@ -157,7 +157,7 @@ void warm_request_lost(struct warm *w, struct warm_request *q)
 
         if (!pool || w->is_closing)
                 return;
-        pool->hits -= pool->hits > 0;
+        pool->lost++; /* and not a hit less: what others collect as a counter never falls */
         pool->misses[WARM_MISS_FAILED]++;
         warm_pool_failed(pool, "a waiting process died before it had read its job");
 }

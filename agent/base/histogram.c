@@ -61,3 +61,14 @@ uint64_t histogram_at_most(const struct histogram *h, uint64_t value)
                 n += h->buckets[i];
         return n;
 }
+
+/* See the header. */
+uint64_t histogram_between(const struct histogram *h, unsigned from, unsigned to)
+{
+        unsigned end = bucket_of(((uint64_t)1 << to) - 1) + 1;
+        uint64_t n = 0;
+
+        for (unsigned i = from > 0 ? bucket_of((uint64_t)1 << from) : 0; i < end; i++)
+                n += h->buckets[i];
+        return n;
+}

@@ -21,5 +21,8 @@ struct histogram {
 void histogram_record(struct histogram *h, uint64_t value);
 /* The value that @permille of all are not above, rounded up to its bucket's end; 0 when there is none. */
 uint64_t histogram_quantile(const struct histogram *h, unsigned permille);
+/* How many are at least two to the power of @from, and less than two to the power of @to: exact. Both are from
+ * HISTOGRAM_SUB_BITS to HISTOGRAM_MAX_BITS, but @from may also be 0 for all that are less. */
+uint64_t histogram_between(const struct histogram *h, unsigned from, unsigned to);
 /* How many are at most @value: exact where @value is the end of a bucket, one less than a power of two for one. */
 uint64_t histogram_at_most(const struct histogram *h, uint64_t value);

@@ -67,6 +67,9 @@
 /* Rates */
 #define LIMIT_RATE_SUBJECTS 64 /* whose requests are counted at the same time */
 
+/* Metrics */
+#define LIMIT_METRICS_STREAMS 32 /* clients that follow them at the same time */
+
 /* WebSockets */
 #define LIMIT_WS_QUEUE   (64 * KIB) /* answers that wait before no more messages are read */
 #define LIMIT_WS_CLOSING 64 /* connections that the library may have beyond max-websockets */

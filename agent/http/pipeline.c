@@ -26,6 +26,7 @@
 #include "agent/http/server.h"
 #include "agent/http/server_private.h"
 #include "agent/http/upgrade_private.h"
+#include "agent/metrics.h"
 
 static const char *header(const struct request *req, const char *name)
 {
@@ -219,6 +220,8 @@ static void check_token(struct request *req)
         CLEANUP(mem_free) char *bearer = NULL;
         const char *authorization = header(req, "Authorization");
         const char *why = NULL;
+        const struct server_environment *e = server_environment(req->server);
+        enum auth_result result;
 
         if (!needs_token(req))
                 return;
@@ -233,8 +236,9 @@ static void check_token(struct request *req)
                              log_quote(header(req, "Origin")));
                 return;
         }
-        switch (auth_check(server_environment(req->server)->auth, authorization, clock_realtime_s(),
-                           &req->principal, &why)) {
+        result = auth_check(e->auth, authorization, clock_realtime_s(), &req->principal, &why);
+        e->metrics->refused_tokens += result != AUTH_OK;
+        switch (result) {
         case AUTH_OK:
                 return;
         case AUTH_MISSING:
@@ -277,6 +281,7 @@ static void check_rate(struct request *req)
                        &req->rate))
                 return;
         (void)snprintf(seconds, sizeof(seconds), "%llu", (unsigned long long)req->rate.retry_s);
+        server_environment(req->server)->metrics->refused_rate++;
         request_set_header(req, "Retry-After", seconds);
         request_fail(req, PROBLEM_LIMIT_REACHED,
                      "more than %llu requests in a minute (option rate-limit); try again in %s s",

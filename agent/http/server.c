@@ -176,15 +176,15 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
         struct server *s = cls;
 
         if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-                struct connection *c = connection_new(
-                        &s->connections,
-                        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)
-                                ->connect_fd);
+                int fd = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD)
+                                 ->connect_fd;
+                struct connection *c = connection_new(&s->connections, fd);
 
                 connection_expect(c, s->options.header_timeout_ms);
                 c->owner = s;
                 connection_watch(c, &s->environment.loop->uv, on_hangup);
                 s->environment.metrics->connections++;
+                s->environment.metrics->connections_total++;
                 *socket_context = c;
         } else {
                 s->environment.metrics->connections--;

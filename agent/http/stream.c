@@ -117,6 +117,12 @@ int stream_write(struct stream *s, const void *data, size_t size)
 }
 
 /* See the header. */
+bool stream_is_idle(const struct stream *s)
+{
+        return ring_size(&s->queue) == 0;
+}
+
+/* See the header. */
 void stream_end(struct stream *s)
 {
         s->is_ended = true;

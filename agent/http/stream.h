@@ -47,6 +47,10 @@ struct stream *request_reply_stream(struct request *req, unsigned status, const 
  * the stream is not open any more this does nothing, and returns 0. */
 int stream_write(struct stream *s, const void *data, size_t size);
 
+/* True: all that was written has been handed on, to be sent. For producers that had rather skip something than have it
+ * wait. */
+bool stream_is_idle(const struct stream *s);
+
 /* Nothing more will come; what is queued is still sent. A second call does nothing. */
 void stream_end(struct stream *s);
 

@@ -11,6 +11,7 @@
 
 struct work {
         uv_work_t uv;
+        struct loop *loop;
         void *job;
         void (*run)(void *job);
         void (*done)(void *job);
@@ -31,6 +32,7 @@ static void on_done(uv_work_t *uv, int status)
         void *job = w->job;
 
         (void)status;
+        w->loop->n_jobs--;
         free(w);
         done(job);
 }
@@ -41,6 +43,7 @@ int job_run(struct loop *l, void *job, void (*run)(void *job), void (*done)(void
         struct work *w = xnew(struct work);
         int r;
 
+        w->loop = l;
         w->job = job;
         w->run = run;
         w->done = done;
@@ -48,5 +51,7 @@ int job_run(struct loop *l, void *job, void (*run)(void *job), void (*done)(void
         r = uv_queue_work(&l->uv, &w->uv, on_run, on_done);
         if (r < 0)
                 free(w);
+        else
+                l->n_jobs++;
         return r;
 }

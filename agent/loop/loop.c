@@ -25,12 +25,14 @@ static uint64_t now_us(void)
 static void on_lag_tick(uv_timer_t *timer)
 {
         struct loop *l = container_of(timer, struct loop, lag_timer);
-        uint64_t now = now_us(), paused_us = clock_paused_us();
+        uint64_t now = now_us(), paused_us = clock_paused_us(), lag_us;
 
         /* To stand still is not to be late. */
         l->lag_expected_us += paused_us - l->paused_us;
         l->paused_us = paused_us;
-        l->lag_ms = now > l->lag_expected_us ? (now - l->lag_expected_us) / 1000 : 0;
+        lag_us = now > l->lag_expected_us ? now - l->lag_expected_us : 0;
+        histogram_record(&l->lag, lag_us);
+        l->lag_ms = lag_us / 1000;
         l->lag_max_ms = MAX(l->lag_max_ms, l->lag_ms);
         l->lag_expected_us = now + LAG_INTERVAL_MS * 1000;
         if (l->on_tick)
@@ -139,4 +141,16 @@ uint64_t loop_lag_ms(const struct loop *l)
 uint64_t loop_lag_max_ms(const struct loop *l)
 {
         return l->lag_max_ms;
+}
+
+/* See lag.h. */
+const struct histogram *loop_lag_histogram(const struct loop *l)
+{
+        return &l->lag;
+}
+
+/* See lag.h. */
+unsigned loop_n_jobs(const struct loop *l)
+{
+        return l->n_jobs;
 }

@@ -7,13 +7,17 @@
 
 #include <uv.h>
 
+#include "agent/base/histogram.h"
+
 struct loop {
         uv_loop_t uv;
         uv_timer_t lag_timer;
         uint64_t lag_expected_us;
-        uint64_t lag_ms;     /* how late the last tick was */
-        uint64_t lag_max_ms; /* the worst since the start */
-        uint64_t paused_us;  /* until the last tick */
+        uint64_t lag_ms;      /* how late the last tick was */
+        uint64_t lag_max_ms;  /* the worst since the start */
+        struct histogram lag; /* of all ticks, us */
+        unsigned n_jobs;      /* that workers have, or wait for one */
+        uint64_t paused_us;   /* until the last tick */
         void (*on_tick)(void *arg);
         void *tick_arg;
 };

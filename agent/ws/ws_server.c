@@ -238,6 +238,7 @@ struct ws *ws_accept(struct ws_server *s, struct request *req, const struct ws_o
         list_init(&ws->due_link);
         list_append(&s->connections, &ws->link);
         s->metrics->websockets = ++s->n_connections;
+        s->metrics->websockets_total++;
         request_reply_upgrade(req, &upgrade, ws);
         return ws;
 }

@@ -14,8 +14,8 @@
 #include "agent/base/buf.h"
 #include "agent/base/id.h"
 #include "agent/config.h"
+#include "agent/http/accept.h"
 #include "agent/http/request.h"
-#include "handlers/console/accept.h"
 #include "handlers/console/embedded.h"
 
 /* Where the page wants its nonce; once. */
@@ -81,7 +81,7 @@ bool console_reply(struct request *req)
         if (!request_app(req)->config->console || !page)
                 return false;
         request_set_header(req, "Vary", "Accept");
-        if (!accept_prefers_html(request_header(req, "Accept")))
+        if (!accept_prefers(request_header(req, "Accept"), "text/html", "application/json"))
                 return false;
         (void)reply_page(req, page);
         return true;

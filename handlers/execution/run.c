@@ -11,6 +11,7 @@
 #include "agent/base/alloc.h"
 #include "agent/config.h"
 #include "handlers/execution/arguments.h"
+#include "handlers/execution/tally.h"
 #include "proc/cgroup.h"
 #include "proc/supervisor.h"
 #include "proc/warm.h"
@@ -36,7 +37,12 @@ static void run_free(struct run *run)
 
 /* --- what can go wrong --- */
 
-/* The end of a run without a process. */
+static enum execution_mode mode_of(const struct run *run)
+{
+        return run->ops->on_output ? EXECUTION_STREAM : EXECUTION_SYNC;
+}
+
+/* The end of a run in which no program was executed. */
 static void fail(struct run *run, const struct launch_failure *why)
 {
         const struct run_ops *ops = run->ops;
@@ -45,6 +51,13 @@ static void fail(struct run *run, const struct launch_failure *why)
 
         run_free(run);
         ops->on_failed(arg, copy.problem, copy.field, copy.message);
+}
+
+/* The same without a process. */
+static void refuse(struct run *run, const struct launch_failure *why)
+{
+        tally_refused(run->app, &run->launch, mode_of(run));
+        fail(run, why);
 }
 
 static void explain_limit(const struct run *run, struct launch_failure *ret)
@@ -95,7 +108,6 @@ static void on_end(struct process *p, void *arg)
 {
         const struct process_result *result = process_result(p);
         struct run *run = arg;
-        struct metrics *metrics = &run->app->metrics;
         struct launch_failure why;
 
         if (result->reason == END_SPAWN && result->failure.stage == SPAWN_LOST && run->app->warm)
@@ -104,9 +116,7 @@ static void on_end(struct process *p, void *arg)
                 start_process(run, NULL);
                 return;
         }
-        metrics->executions_total++;
-        if (result->reason != END_EXIT || result->exit_code != 0)
-                metrics->executions_failed++;
+        tally_process(run->app, &run->launch, mode_of(run), result);
         if (result->reason == END_SPAWN) {
                 launch_explain(&run->launch, &result->failure, &why);
                 fail(run, &why);
@@ -169,7 +179,7 @@ static void start_process(struct run *run, struct warm_child *child)
         else
                 launch_fail(&why, PROBLEM_UNAVAILABLE, NULL, "no process could be started: %s",
                             err.message);
-        fail(run, &why);
+        refuse(run, &why);
 }
 
 /* The end of the way there. */
@@ -191,7 +201,7 @@ static void go_on(struct run *run, struct warm_child *child)
         }
         if (child)
                 (void)warm_child_done(child);
-        fail(run, &launch->failure);
+        refuse(run, &launch->failure);
 }
 
 static void on_warm(struct warm_request *q, struct warm_child *child)

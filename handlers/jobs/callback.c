@@ -67,12 +67,20 @@ static void set_state(struct job *job, const char *status, const char *error, bo
         job_set_callback(job, state_json(status, &none), is_final);
 }
 
+static void count(struct metrics *m, enum webhook_status status)
+{
+        m->webhooks_delivered += status == WEBHOOK_DELIVERED;
+        m->webhooks_failed += status == WEBHOOK_FAILED;
+        m->webhooks_refused += status == WEBHOOK_REFUSED;
+}
+
 /* See the header. */
 void callback_on_change(void *arg, const struct webhook_state *s)
 {
         struct app *app = arg;
         struct job *job = app->jobs ? jobs_find(app->jobs, s->id) : NULL;
 
+        count(&app->metrics, s->status);
         /* One that the journal had still, although it had been delivered, is delivered again; that is no news. */
         if (!job || job_callback_is_final(job))
                 return;

@@ -26,6 +26,7 @@
 #include "agent/base/list.h"
 #include "agent/config.h"
 #include "handlers/execution/launch.h"
+#include "handlers/execution/tally.h"
 #include "handlers/jobs/callback.h"
 #include "handlers/jobs/program.h"
 #include "handlers/jobs/submission.h"
@@ -144,15 +145,6 @@ static bool was_executed(const struct job *job)
                                                        : job_started_ms(job) > 0;
 }
 
-static void count(struct app *app, const struct job *job)
-{
-        const struct job_status *result = job_result(job);
-
-        app->metrics.executions_total++;
-        if (result->reason != KEEPER_EXIT || result->exit_code != 0)
-                app->metrics.executions_failed++;
-}
-
 /* See the header. */
 void start_on_end(void *arg, struct job *job)
 {
@@ -160,7 +152,7 @@ void start_on_end(void *arg, struct job *job)
         struct app *app = arg;
 
         if (ended_here(app, job) && was_executed(job))
-                count(app, job);
+                tally_job(app, job);
         if (result->reason == KEEPER_SPAWN && !is_explained(job))
                 explain(job, &result->failure);
         if (job_callback_url(job) && !submission_tells_failure(job))
@@ -174,6 +166,7 @@ static void refuse(struct start *s, const struct launch_failure *why)
         struct job_failure failure = { (int)why->problem, why->field, why->message };
         struct job *job = job_ref(s->job);
 
+        tally_refused_job(s->app, job_language(job));
         start_free(s);
         job_refuse(job, &failure);
         job_unref(job);

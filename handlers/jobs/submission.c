@@ -22,6 +22,7 @@
 #include "agent/http/request.h"
 #include "agent/json/write.h"
 #include "agent/loop/timer.h"
+#include "handlers/execution/tally.h"
 #include "handlers/jobs/describe.h"
 #include "proc/jobs.h"
 
@@ -248,6 +249,7 @@ int submission_start(struct request *req, struct job_new *spec, json_t *program,
         spec->program = program;
         r = jobs_add(app->jobs, spec, on_added, s, &err);
         if (r < 0) {
+                tally_refused_job(app, spec->language);
                 refuse(req, r, &err);
                 submission_free(s);
         }

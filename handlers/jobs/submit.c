@@ -18,6 +18,7 @@
 #include "agent/http/request.h"
 #include "agent/webhook/webhook.h"
 #include "handlers/execution/launch.h"
+#include "handlers/execution/tally.h"
 #include "handlers/jobs/describe.h"
 #include "handlers/jobs/program.h"
 #include "handlers/jobs/start.h"
@@ -90,6 +91,7 @@ static bool check_program(struct request *req, const struct run_spec *spec,
                             "send it to POST /execute/processes/ID/input");
         else if (launch_check(request_app(req), spec, &why))
                 return true;
+        tally_refused_job(request_app(req), spec->code ? language_name(spec->language) : NULL);
         request_fail_field(req, why.problem, why.field, "%s", why.message);
         return false;
 }

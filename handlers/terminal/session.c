@@ -284,6 +284,7 @@ int session_new(struct app *app, const struct session_options *o, struct session
         list_init(&s->ending_waits);
         list_append(&s->terminals->sessions, &s->link);
         s->terminals->n_sessions++;
+        app->metrics.terminals_total++;
         *ret = s;
         return 0;
 }

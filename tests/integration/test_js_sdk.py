@@ -86,6 +86,15 @@ def test_list_system_processes(agent, client):
     assert rows[agent.pid]["name"] == "vm-agent" and rows[agent.pid]["status"]
 
 
+def test_metrics(agent, client):
+    before = client.call("getMetricsSnapshot")
+    agent.run("true")
+    after = client.call("getMetricsSnapshot")
+    assert after["total_executions"] == before["total_executions"] + 1
+    assert after["requests_total"]["POST /commands/run"]["success"] >= 1
+    assert 0 <= after["system"]["memory"]["usage_percent"] <= 100
+
+
 def test_the_result_cache(agent, client):
     agent.http.post("/execute", json={"code": "echo 1", "language": "bash", "cache": True})
     stats = client.call("cacheStats")

@@ -35,6 +35,25 @@ def test_health_and_info(sandbox):
     assert sandbox.get_metrics_snapshot()["total_executions"] >= 0
 
 
+def test_metrics_as_its_examples_read_them(agent, sandbox):
+    before = sandbox.get_metrics_snapshot()
+    assert sandbox.run_code("print(1)", working_dir=str(agent.workspace)).success
+    after = sandbox.get_agent_metrics()
+    assert after["total_executions"] == before["total_executions"] + 1
+    assert after["active_executions"] == 0 and after["error_count"] == before["error_count"]
+    outcomes = [metrics["requests_total"].get("POST /execute", {}) for metrics in (before, after)]
+    assert outcomes[1].get("success") == outcomes[0].get("success", 0) + 1
+    assert all(isinstance(value, (int, float)) for value in after["avg_duration_ms"].values())
+    assert after["system"]["cpu"]["cores"] > 0 and after["system"]["memory"]["total"] > 0
+    assert after["process"]["count"] == 0 and after["cache"]["hit_rate"] == 0
+
+
+async def test_metrics_of_the_asynchronous_client(async_sandbox):
+    """It reads /metrics, where the synchronous one reads /metrics/snapshot."""
+    metrics = await async_sandbox.get_metrics_snapshot()
+    assert metrics["total_requests"] > 0 and metrics["requests_total"]
+
+
 def test_the_readme(agent, sandbox):
     """Without a directory: the SDK then names /workspace, wherever the agent's workspace is."""
     assert sandbox.run_code("print(6 * 7)").stdout == "42\n"

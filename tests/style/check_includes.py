@@ -16,6 +16,7 @@ FOR_HANDLERS = (
     "agent/app.h",
     "agent/config.h",
     "agent/host/host.h",
+    "agent/http/accept.h",
     "agent/http/problem.h",
     "agent/http/request.h",
     "agent/http/route_doc.h",
@@ -72,8 +73,8 @@ ROWS = [
     # level 4. What the first two print about the agent lives in lower levels.
     ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
     (
-        "handlers/metrics",
-        (*FOR_HANDLERS, "agent/http/router.h", "agent/loop/lag.h", "agent/watch/watch.h",
+        "handlers/metrics/",
+        (*FOR_HANDLERS, "agent/http/router.h", "agent/loop/job.h", "agent/loop/lag.h", "agent/watch/watch.h",
          "handlers/terminal/terminals.h",
          "handlers/cache/results.h"),
         ("jansson",),

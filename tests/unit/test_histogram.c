@@ -50,7 +50,7 @@ static void test_quantiles_are_close(void **state)
         static const unsigned permilles[] = { 10, 250, 500, 900, 950, 990, 999, 1000 };
         static uint64_t values[N];
         struct histogram h = { 0 };
-        uint64_t x = 88172645463325252;
+        uint64_t x = 88172645463325252, sum = 0;
 
         (void)state;
         for (unsigned i = 0; i < N; i++) {
@@ -74,6 +74,9 @@ static void test_quantiles_are_close(void **state)
                 while (n < N && values[n] <= end)
                         n++;
                 assert_int_equal(histogram_at_most(&h, end), n);
+                assert_int_equal(histogram_between(&h, 0, bits), n);
+                sum += bits > 3 ? histogram_between(&h, bits - 1, bits) : n;
+                assert_int_equal(sum, n);
         }
 }
 

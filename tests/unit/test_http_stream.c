@@ -95,8 +95,11 @@ static void test_in_order(void **state)
                 strstr(f.client.in.data, "Access-Control-Allow-Origin: https://page.example\r\n"));
         expect_body(&f, "", false);
 
+        assert_true(stream_is_idle(f.stream));
         assert_int_equal(write_text(&f, "one\n"), 0);
+        assert_false(stream_is_idle(f.stream));
         client_expect(&f.http, &f.client, "one\n");
+        assert_true(stream_is_idle(f.stream));
         assert_int_equal(write_text(&f, "two\n"), 0);
         assert_int_equal(write_text(&f, ""), 0);
         assert_int_equal(write_text(&f, "three\n"), 0);
@@ -160,6 +163,7 @@ static void test_back_pressure(void **state)
 
         start(&f, *state, 60000);
         open_flood(&f);
+        assert_false(stream_is_idle(f.stream));
         assert_int_equal(f.n_closed, 0);
 
         client_expect(&f.http, &f.client, "\r\n0\r\n\r\n");

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "agent/loop/job.h"
+#include "agent/loop/lag.h"
 #include "tests/lib/loop_fixture.h"
 
 struct square {
@@ -46,9 +47,11 @@ static void test_runs_elsewhere_and_ends_here(void **state)
                 assert_int_equal(job_run(l, &jobs[i], square_run, square_done), 0);
         }
         assert_int_equal(n_done, 0); /* never from inside job_run */
+        assert_int_equal(loop_n_jobs(l), 20);
 
         loop_run(l);
         assert_int_equal(n_done, 20);
+        assert_int_equal(loop_n_jobs(l), 0);
         for (int i = 0; i < 20; i++) {
                 assert_int_equal(jobs[i].output, i * i);
                 assert_false(pthread_equal(jobs[i].run_thread, pthread_self()));

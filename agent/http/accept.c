@@ -3,7 +3,7 @@
 /* Which of two representations an Accept header asks for (RFC 9110, 12.5.1): the most specific range that covers a
  * type gives its weight. */
 
-#include "handlers/console/accept.h"
+#include "agent/http/accept.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -14,8 +14,7 @@
 enum specificity { NO_MATCH, ANY, ANY_SUBTYPE, EXACT };
 
 struct wanted {
-        const char *type;     /* "text/html" */
-        const char *wildcard; /* "text/" followed by an asterisk */
+        const char *type; /* "text/html" */
         enum specificity specificity;
         unsigned weight; /* thousandths */
 };
@@ -66,13 +65,21 @@ static unsigned find_weight(const char *s, const char *end)
         return WEIGHT_ONE;
 }
 
+/* "text" followed by a slash and an asterisk. */
+static bool is_wildcard_of(const char *range, size_t size, const char *type)
+{
+        size_t before = strcspn(type, "/") + 1;
+
+        return size == before + 1 && range[before] == '*' && strncasecmp(range, type, before) == 0;
+}
+
 static void apply_range(struct wanted *w, const char *range, size_t size, unsigned weight)
 {
         enum specificity specificity = NO_MATCH;
 
         if (is_text(range, size, w->type))
                 specificity = EXACT;
-        else if (is_text(range, size, w->wildcard))
+        else if (is_wildcard_of(range, size, w->type))
                 specificity = ANY_SUBTYPE;
         else if (is_text(range, size, "*/*"))
                 specificity = ANY;
@@ -83,10 +90,10 @@ static void apply_range(struct wanted *w, const char *range, size_t size, unsign
 }
 
 /* See the header. */
-bool accept_prefers_html(const char *accept)
+bool accept_prefers(const char *accept, const char *type, const char *other)
 {
-        struct wanted html = { "text/html", "text/*", NO_MATCH, 0 };
-        struct wanted json = { "application/json", "application/*", NO_MATCH, 0 };
+        struct wanted first = { type, NO_MATCH, 0 };
+        struct wanted second = { other, NO_MATCH, 0 };
 
         while (accept && *accept) {
                 const char *end = accept + strcspn(accept, ",");
@@ -95,9 +102,9 @@ bool accept_prefers_html(const char *accept)
                 unsigned weight = find_weight(range + size, end);
 
                 trim(&range, &size);
-                apply_range(&html, range, size, weight);
-                apply_range(&json, range, size, weight);
+                apply_range(&first, range, size, weight);
+                apply_range(&second, range, size, weight);
                 accept = *end ? end + 1 : end;
         }
-        return html.weight > json.weight;
+        return first.weight > second.weight;
 }
