@@ -22,6 +22,7 @@
 #include "agent/base/log.h"
 #include "agent/config.h"
 #include "agent/files/roots.h"
+#include "agent/health.h"
 #include "agent/host/host.h"
 #include "agent/http/server.h"
 #include "agent/install.h"
@@ -114,8 +115,10 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static void on_watchdog(uv_timer_t *timer)
 {
-        (void)timer;
-        (void)systemd_notify_watchdog();
+        const struct runner *run = timer->data;
+
+        if (!health_is_wedged(run->app.health))
+                (void)systemd_notify_watchdog();
 }
 
 static void start_handles(struct runner *run)
@@ -131,7 +134,7 @@ static void start_handles(struct runner *run)
         }
         uv_timer_init(loop, &run->stop_timer);
         uv_timer_init(loop, &run->watchdog);
-        run->stop_timer.data = run;
+        run->stop_timer.data = run->watchdog.data = run;
         if (watchdog_ms > 0)
                 uv_timer_start(&run->watchdog, on_watchdog, 0, watchdog_ms / 2);
 }
@@ -325,6 +328,7 @@ int app_run(struct config *config, int argc, char *const *argv)
                 log_error("cannot start", "error=%s", log_quote(err.message));
                 give_up_start(run);
         } else {
+                run->app.health = health_new(&run->loop, run->app.supervisor, config->state_dir);
                 start_handles(run);
                 run->resume = resume_new(&run->app);
                 (void)systemd_notify_ready();
@@ -340,6 +344,7 @@ int app_run(struct config *config, int argc, char *const *argv)
         if (loop_close(&run->loop) < 0)
                 r = -EBUSY;
         app_files_free(run->files);
+        health_free(run->app.health);
         route_table_metrics_free(run->app.metrics.routes);
         free(run->app.metrics.executions);
         roots_free(run->app.roots); /* no worker is left that may use it */

@@ -11,6 +11,7 @@
 
 struct auth;
 struct config;
+struct health;
 struct host;
 struct jobs;
 struct loop;
@@ -39,6 +40,7 @@ struct app {
         struct results *results;     /* that are kept; NULL at the very end */
         struct variables *variables; /* that clients set for all that starts */
         struct roots *roots;         /* which files clients may reach, and as whom */
+        struct health *health;       /* whether all is well */
         struct host *host;           /* what machine this is; NULL at the very end */
         const struct route *routes;
         size_t n_routes;

@@ -14,6 +14,7 @@
 #include "agent/app_files.h"
 #include "agent/base/log.h"
 #include "agent/config.h"
+#include "agent/health.h"
 #include "agent/host/host.h"
 #include "agent/http/server.h"
 #include "agent/resume.h"
@@ -109,6 +110,7 @@ static void close_supervisor(struct runner *run)
         run->is_supervisor_closing = true;
         uv_timer_stop(&run->stop_timer);
         close_jobs(run);
+        health_close(run->app.health);
         supervisor_close(run->app.supervisor, on_supervisor_closed, run);
         warm_close(STEAL(run->app.warm), on_warm_closed, run);
 }

@@ -37,6 +37,7 @@
 #include "handlers/jobs/list.h"
 #include "handlers/jobs/output.h"
 #include "handlers/jobs/submit.h"
+#include "handlers/jupyter.h"
 #include "handlers/metrics/metrics.h"
 #include "handlers/processes.h"
 #include "handlers/system/system.h"
@@ -48,11 +49,13 @@
 /* clang-format off */
 const struct route routes[] = {
         /* method     path                 handler                args                                        auth       body       flags            summary */
-        { HTTP_GET,  "/",                  root_get,              NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Who answers here" },
-        { HTTP_GET,  "/ping",              ping_get,              NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Liveness, shortest" },
+        { HTTP_GET,  "/",                  root_get,              NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Who answers here", &root_get_doc },
+        { HTTP_GET,  "/ping",              ping_get,              NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Liveness, shortest", &ping_get_doc },
         { HTTP_GET,  "/console/{file}",    console_file_get,      ARGS(console_file_args, struct console_file_args), AUTH_NONE, BODY_NONE, 0,        "Parts of the console page", &console_file_get_doc },
-        { HTTP_GET,  "/health",            health_get,            NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Liveness and features" },
-        { HTTP_GET,  "/info",              info_get,              NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "Versions, platform, endpoints" },
+        { HTTP_GET,  "/health",            health_get,            NO_ARGS,                                    AUTH_NONE, BODY_NONE, 0,               "Liveness and features", &health_get_doc },
+        { HTTP_GET,  "/info",              info_get,              NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "Versions, platform, endpoints", &info_get_doc },
+        { HTTP_GET,  "/jupyter/sessions",  jupyter_sessions_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Jupyter kernels that run: none", &jupyter_sessions_get_doc },
+        { HTTP_GET,  "/jupyter/status",    jupyter_sessions_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "The same as /jupyter/sessions", &jupyter_sessions_get_doc },
         { HTTP_GET,  "/openapi.json",      openapi_get,           NO_ARGS,                                    AUTH_INFO, BODY_NONE, 0,               "This document", &openapi_get_doc },
         { HTTP_GET,  "/metrics/snapshot",  metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "Counters of the agent", &metrics_snapshot_get_doc },
         { HTTP_GET,  "/metrics",           metrics_snapshot_get,  NO_ARGS,                                    AUTH_JWT,  BODY_NONE, 0,               "The same as /metrics/snapshot", &metrics_snapshot_get_doc },

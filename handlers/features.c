@@ -38,3 +38,22 @@ uint64_t features_uptime_s(const struct app *app)
 {
         return (clock_now_ms() - app->metrics.started_ms) / 1000;
 }
+
+/* clang-format off */
+
+const struct shape features_shape[] = {
+        S_BOOL("code_execution", .example = "true", .doc = "Run code (POST /execute)"),
+        S_BOOL("command_execution", .example = "true", .doc = "Run commands (POST /commands/run)"),
+        S_BOOL("file_operations", .example = "true", .doc = "Read, write and watch files (/files)"),
+        S_BOOL("terminal_access", .example = "true", .doc = "Interactive shells (GET /terminal)"),
+        S_BOOL("websocket_streaming", .example = "true", .doc = "Output while code runs (GET /execute/stream)"),
+        S_BOOL("rich_output", .example = "true", .doc = "Pictures, tables and HTML that code displays"),
+        S_BOOL("background_jobs", .example = "true", .doc = "Run code and commands in the background"),
+        S_BOOL("ipython_kernel", .example = "false", .doc = "A kernel that keeps variables from call to call"),
+        S_BOOL("system_metrics", .example = "true", .doc = "What the machine has, and how busy it is (GET /system)"),
+        S_LIST("languages", S_ITEM(SHAPE_STRING), .example = "[\"python\", \"bash\"]",
+               .doc = "In which code can be run here, now"),
+        S_END
+};
+
+/* clang-format on */

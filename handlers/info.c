@@ -20,6 +20,7 @@
 #include "agent/base/clock.h"
 #include "agent/config.h"
 #include "agent/http/request.h"
+#include "agent/http/route_doc.h"
 #include "agent/http/router.h"
 #include "build_config.h"
 #include "handlers/features.h"
@@ -112,9 +113,50 @@ int info_get(struct request *req)
         add(doc, "port", "vm_port", json_string(colon && app->address[0] != 'u' ? colon + 1 : ""));
         add(doc, "uptime", "uptime_seconds", json_integer((json_int_t)uptime_s));
         add(doc, "start_time", NULL,
-            json_string(clock_rfc3339(when, (clock_realtime_s() - (int64_t)uptime_s) * 1000)));
+            json_string(clock_rfc3339(when, app->metrics.started_realtime_ms)));
         add(doc, "endpoints", NULL, describe_endpoints(app));
         add(doc, "features", NULL, features_describe());
         add(doc, "timestamp", NULL, json_string(clock_rfc3339_now(when)));
         return request_reply_json(req, 200, doc);
 }
+
+/* clang-format off */
+
+static const struct shape info_shape[] = {
+        S_STRING ("agent", .example = "\"" AGENT_NAME "\"", .doc = "Name of the program"),
+        S_STRING ("version", .example = "\"0.1.0\"", .doc = "Of the program"),
+        S_STRING ("agent_version", .example = "\"0.1.0\"", .doc = "The same as version"),
+        S_STRING ("vm_id", .example = "\"vm-1\"", .doc = "Option vm-id"),
+        S_STRING ("os", .example = "\"linux\"", .doc = "Operating system"),
+        S_STRING ("arch", .example = "\"amd64\"", .doc = "Of the processors: amd64, arm64, or as uname says"),
+        S_STRING ("platform", .example = "\"linux/amd64\"", .doc = "Both together"),
+        S_STRING ("kernel", .example = "\"6.1.0-18-amd64\"", .doc = "Its release"),
+        S_STRING ("go_version", .example = "\"none\"", .doc = "For clients that look for it"),
+        S_STRING ("ip", .example = "\"10.0.0.7\"", .doc = "First IPv4 address of the machine; \"\": none"),
+        S_STRING ("vm_ip", .example = "\"10.0.0.7\"", .doc = "The same as ip"),
+        S_STRING ("port", .example = "\"7777\"", .doc = "Where the agent listens; \"\" for a Unix socket"),
+        S_STRING ("vm_port", .example = "\"7777\"", .doc = "The same as port"),
+        S_INTEGER("uptime", .example = "9252", .doc = "Seconds since the agent's start"),
+        S_INTEGER("uptime_seconds", .example = "9252", .doc = "The same as uptime"),
+        S_TIME   ("start_time", .example = "\"2026-01-15T07:55:48.000Z\"", .doc = "The agent's start"),
+        S_MAP    ("endpoints", S_ITEM(SHAPE_STRING), .example = "{\"execute\": \"POST /execute\"}",
+                  .doc = "All endpoints by made-up names: method and path"),
+        S_OBJECT ("features", features_shape, .doc = "What this agent can do"),
+        S_TIME   ("timestamp", .example = "\"2026-01-15T10:30:00.123Z\"", .doc = "When this was said"),
+        S_END
+};
+
+static const struct route_reply info_replies[] = {
+        { 200, NULL, info_shape, "What runs here, and where" },
+        { 0 },
+};
+
+/* clang-format on */
+
+/* Of info_get. */
+const struct route_doc info_get_doc = {
+        .description =
+                "Says what runs here, and where. Two generations of clients read different names for the "
+                "same facts; both are there. Open to everybody unless the option public-info is off.",
+        .replies = info_replies,
+};

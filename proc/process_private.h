@@ -135,6 +135,7 @@ struct supervisor {
         int runtime_lock_fd; /* says that we use the runtime directory; -1: none */
         uint64_t n_counted[N_COUNTS];
         uint64_t n_started;
+        uint64_t n_failed;
         uint64_t n_rooms;    /* taken by others */
         bool is_room_wanted; /* somebody was refused one */
         void (*on_room)(void *arg);

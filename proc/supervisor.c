@@ -321,12 +321,17 @@ void supervisor_set_limits(struct supervisor *s, const struct supervisor_options
 int supervisor_start(struct supervisor *s, const struct process_options *o, struct process **ret,
                      struct error *err)
 {
+        int r;
+
         if (s->is_closing)
                 return error_set(err, SUPERVISOR_E_CLOSED, "shutting down");
         if (!supervisor_has_room(s))
                 return error_set(err, SUPERVISOR_E_LIMIT, "%llu processes are running already",
                                  (unsigned long long)s->options.max_processes);
-        return process_new(s, o, ret, err);
+        r = process_new(s, o, ret, err);
+        if (r < 0)
+                s->n_failed++;
+        return r;
 }
 
 /* See the header. */
@@ -397,4 +402,5 @@ void supervisor_count(const struct supervisor *s, struct supervisor_counts *ret)
         ret->lingering = s->n_counted[COUNT_LINGERING];
         ret->jobs = s->n_rooms;
         ret->started = s->n_started;
+        ret->failed = s->n_failed;
 }

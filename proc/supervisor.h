@@ -37,6 +37,7 @@ struct supervisor_counts {
         uint64_t lingering;
         uint64_t jobs;    /* rooms that are taken by others */
         uint64_t started; /* since the agent started */
+        uint64_t failed;  /* starts for which the system had no process, memory or descriptor */
 };
 
 /* Becomes a subreaper, prepares the cgroup (kills what a crashed predecessor left), watches SIGCHLD. */

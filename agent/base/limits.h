@@ -74,6 +74,10 @@
 #define LIMIT_WS_QUEUE   (64 * KIB) /* answers that wait before no more messages are read */
 #define LIMIT_WS_CLOSING 64 /* connections that the library may have beyond max-websockets */
 
+/* Health */
+#define LIMIT_HEALTH_LAG_MS     1000  /* of the loop, again and again */
+#define LIMIT_HEALTH_SILENCE_MS 10000 /* until a check that does not come back has failed */
+
 /* Terminals */
 #define LIMIT_TERMINAL_RING (1 * MIB) /* output that is kept for who comes back */
 #define LIMIT_TERMINAL_LAG \

@@ -14,3 +14,5 @@ uint64_t loop_lag_max_ms(const struct loop *l); /* the worst since the start */
 const struct histogram *loop_lag_histogram(const struct loop *l);
 /* Work that the thread pool has, or that waits for it. */
 unsigned loop_n_jobs(const struct loop *l);
+/* The second worst of the latest LOOP_LAGS ticks, about a second: one that is over has no say here. */
+uint64_t loop_lag_repeated_ms(const struct loop *l);

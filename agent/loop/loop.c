@@ -34,6 +34,7 @@ static void on_lag_tick(uv_timer_t *timer)
         histogram_record(&l->lag, lag_us);
         l->lag_ms = lag_us / 1000;
         l->lag_max_ms = MAX(l->lag_max_ms, l->lag_ms);
+        l->lags_ms[l->n_lags++ % LOOP_LAGS] = l->lag_ms;
         l->lag_expected_us = now + LAG_INTERVAL_MS * 1000;
         if (l->on_tick)
                 l->on_tick(l->tick_arg);
@@ -153,4 +154,18 @@ const struct histogram *loop_lag_histogram(const struct loop *l)
 unsigned loop_n_jobs(const struct loop *l)
 {
         return l->n_jobs;
+}
+
+/* See lag.h. */
+uint64_t loop_lag_repeated_ms(const struct loop *l)
+{
+        uint64_t worst = 0, second = 0;
+
+        for (unsigned i = 0; i < LOOP_LAGS; i++) {
+                uint64_t lag = l->lags_ms[i];
+
+                second = MAX(second, MIN(lag, worst));
+                worst = MAX(worst, lag);
+        }
+        return second;
 }

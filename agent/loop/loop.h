@@ -9,12 +9,17 @@
 
 #include "agent/base/histogram.h"
 
+/* Ticks whose lag is remembered. */
+#define LOOP_LAGS 4
+
 struct loop {
         uv_loop_t uv;
         uv_timer_t lag_timer;
         uint64_t lag_expected_us;
-        uint64_t lag_ms;      /* how late the last tick was */
-        uint64_t lag_max_ms;  /* the worst since the start */
+        uint64_t lag_ms;     /* how late the last tick was */
+        uint64_t lag_max_ms; /* the worst since the start */
+        uint64_t lags_ms[LOOP_LAGS];
+        unsigned n_lags;      /* ticks so far */
         struct histogram lag; /* of all ticks, us */
         unsigned n_jobs;      /* that workers have, or wait for one */
         uint64_t paused_us;   /* until the last tick */

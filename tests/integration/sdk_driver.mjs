@@ -50,6 +50,7 @@ const calls = {
     ensureHealthy: () => sandbox.ensureHealthy(),
     getAgentInfo: () => sandbox.getAgentInfo(),
     listSystemProcesses: () => sandbox.listSystemProcesses(),
+    getJupyterSessions: () => sandbox.getJupyterSessions(),
     getMetricsSnapshot: () => sandbox.getMetricsSnapshot(),
     cacheStats: () => sandbox.cache.stats(),
     cacheClear: () => sandbox.cache.clear(),

@@ -71,6 +71,23 @@ def test_vm_id_comes_from_the_options(new_agent):
         assert expect_json(agent.http.get(path))["vm_id"] == "vm-1234"
 
 
+@pytest.mark.parametrize("path", ["/jupyter/sessions", "/jupyter/status"])
+def test_there_are_no_kernels_and_it_is_said_why(agent, path):
+    expect_error(agent.anonymous.get(path), 401, "AUTHENTICATION_REQUIRED")
+    document = expect_json(agent.http.get(path))
+    assert document["sessions"] == [] and document["count"] == 0
+    assert document["available"] is False and document["status"] == "unavailable"
+    assert document["reason"] == "NO_JUPYTER" and "no Jupyter kernels" in document["message"]
+    assert TIMESTAMP.match(document["timestamp"])
+
+
+@pytest.mark.parametrize("prefix", ["/update", "/agent/update"])
+def test_the_agent_is_not_updated_by_its_clients(agent, prefix):
+    expect_error(agent.http.get(f"{prefix}/backups"), 404, "NOT_FOUND")
+    for step in ("upload", "apply", "restart"):
+        expect_error(agent.http.post(f"{prefix}/{step}"), 404, "NOT_FOUND")
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/execute/", "/EXECUTE", "/health/x", "/%2e%2e/health"])
 def test_unknown_paths_are_404(agent, path):
     expect_error(agent.http.get(path), 404, "NOT_FOUND")

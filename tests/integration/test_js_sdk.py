@@ -78,6 +78,7 @@ def test_health_and_info(client):
     assert client.call("isHealthy") is True
     client.call("ensureHealthy")
     assert client.call("getAgentInfo")["agent"]
+    assert client.call("getJupyterSessions") == []
     assert client.call("getMetricsSnapshot")["total_executions"] >= 0
 
 

@@ -30,6 +30,7 @@ def test_health_and_info(sandbox):
     assert sandbox.is_healthy()
     info = sandbox.get_agent_info()
     assert info["agent"] and info["agent_version"] and info["features"]
+    assert sandbox.get_jupyter_sessions() == []
     metrics = sandbox.get_agent_metrics()
     assert metrics["uptime_seconds"] >= 0 and metrics["total_requests"] > 0
     assert sandbox.get_metrics_snapshot()["total_executions"] >= 0
@@ -152,6 +153,7 @@ def test_through_the_control_plane_with_preflight(agent, control_plane):
 async def test_async_health_and_info(async_sandbox):
     assert await async_sandbox.is_healthy()
     assert (await async_sandbox.get_agent_info())["agent"]
+    assert await async_sandbox.get_jupyter_sessions() == []
     assert (await async_sandbox.get_agent_metrics())["uptime_seconds"] >= 0
 
 

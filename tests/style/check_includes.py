@@ -70,6 +70,7 @@ ROWS = [
          "agent/http/problem.h", "agent/http/upgrade.h"),
         ("libwebsockets", "uv", "jansson"),
     ),
+    ("agent/health", (BASE, "agent/loop/", "agent/systemd.h", "proc/"), ()),
     # level 4. What the first two print about the agent lives in lower levels.
     ("handlers/info", (*FOR_HANDLERS, "agent/http/router.h"), ("jansson",)),
     (
@@ -82,7 +83,11 @@ ROWS = [
     # As /env shows them, variables are shown elsewhere.
     ("handlers/system/", (*FOR_HANDLERS, "handlers/env.h"), ("jansson",)),
     # The page that browsers get at / instead of JSON.
-    ("handlers/health", (*FOR_HANDLERS, "handlers/console/console.h"), ("jansson",)),
+    (
+        "handlers/health",
+        (*FOR_HANDLERS, "handlers/health.h", "handlers/console/console.h", "agent/health.h", "agent/loop/lag.h"),
+        ("jansson",),
+    ),
     # Jobs run what executions run, later; and what is on the disk is read by worker threads.
     ("handlers/jobs/", (*FOR_HANDLERS, "handlers/execution/", "handlers/processes.h", "agent/loop/job.h"), ("jansson",)),
     # Worker threads do what there is to do with files.
