@@ -132,7 +132,9 @@ int config_reload(struct config *c, int argc, char *const *argv, struct error *e
  * known run-as user …). */
 int config_check(const struct config *c, struct error *err);
 
-/* The option table, printed: for --help, as the README's reference (Markdown), as a commented example file. */
+/* The option table, printed: for --help, as the README's reference (Markdown), as a commented example file, for the
+ * manual page (man macros). */
 void config_print_help(FILE *out);
 void config_print_reference(FILE *out);
 void config_print_example(FILE *out);
+void config_print_man(FILE *out);

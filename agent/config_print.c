@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The option table as documentation: --help, the README's reference, the example file. */
+/* The option table as documentation: --help, the README's reference, the example file, the manual page. */
 
 #include <string.h>
 
@@ -10,6 +10,7 @@
 #define HELP_COLUMN   30
 #define HELP_WIDTH    96
 #define COMMENT_WIDTH 90
+#define MAN_WIDTH     78
 
 /* Prints @text word by word, starting in column @column; further lines start with @prefix. */
 static void print_wrapped(FILE *out, const char *text, size_t column, size_t width,
@@ -139,5 +140,47 @@ void config_print_example(FILE *out)
                 fprintf(out, "#%s = ", o->name);
                 print_example_value(out, o);
                 fputc('\n', out);
+        }
+}
+
+/* Text for a manual page: a backslash would begin an escape, a minus become a hyphen that nobody can paste; a point or
+ * an apostrophe at the beginning of a line is a request, and any word may come to stand there. */
+static void escape_roff(char *dst, size_t size, const char *text)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; text[i] && n + 4 < size; i++) {
+                bool is_first = i == 0 || text[i - 1] == ' ';
+
+                if (is_first && (text[i] == '.' || text[i] == '\''))
+                        n += (size_t)snprintf(dst + n, size - n, "\\&");
+                if (text[i] == '\\')
+                        n += (size_t)snprintf(dst + n, size - n, "\\e");
+                else if (text[i] == '-')
+                        n += (size_t)snprintf(dst + n, size - n, "\\-");
+                else
+                        dst[n++] = text[i];
+        }
+        dst[n] = '\0';
+}
+
+/* Paragraphs for the section of options of vm-agent.conf(5). */
+void config_print_man(FILE *out)
+{
+        char text[1024], escaped[2048];
+
+        option_for_each(o)
+        {
+                if (o->group)
+                        fprintf(out, ".SS %s\n", o->group);
+                if (o->flags & OPTION_NO_FILE)
+                        continue;
+                escape_roff(escaped, sizeof(escaped), o->name);
+                fprintf(out, ".TP\n\\fB%s\\fR = \\fI%s\\fR\n", escaped,
+                        o->metavar ? o->metavar : "BOOL");
+                (void)snprintf(text, sizeof(text), "%s Default: %s.%s", o->help, default_text(o),
+                               o->flags & OPTION_RELOAD ? "" : " Needs a restart.");
+                escape_roff(escaped, sizeof(escaped), text);
+                print_wrapped(out, escaped, 0, MAN_WIDTH, "");
         }
 }

@@ -131,6 +131,7 @@ static const struct command commands[] = {
         { "check-config",     check_config, NULL,                   "[OPTIONS]", "Check the configuration and the key, then exit" },
         { "config-reference", NULL,         config_print_reference, "",          "Print all options as Markdown" },
         { "config-example",   NULL,         config_print_example,   "",          "Print a commented configuration file" },
+        { "config-man",       NULL,         config_print_man,       "",          "Print all options for the manual page" },
         { "routes",           NULL,         routes_print,           "",          "Print all endpoints" },
         { "openapi",          NULL,         openapi_print,          "",          "Print the OpenAPI document of all endpoints" },
 };

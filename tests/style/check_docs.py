@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tables of options and routes print is what the documentation says. Arguments: source root, the vm-agent binary."""
+"""What the program prints of its tables is what the documentation says: options are listed, endpoints and error codes
+are mentioned. Arguments: source root, the vm-agent binary."""
 
 import difflib
+import re
 import subprocess
 import sys
 
@@ -30,9 +32,23 @@ def compare(tree, path, first_line, written, wanted, command):
     print("\n".join(difflib.unified_diff(old, new, "written", "printed", lineterm="", n=1)))
 
 
+def check_guide(tree, binary):
+    """Whoever adds an endpoint, or a way to fail, tells users of it."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (tree.root / "docs/guide").glob("*.md"))
+    paths = {line.split()[1] for line in printed(binary, "routes").splitlines()}
+    codes = re.findall(r'^ +X\(\w+, \d+, "(\w+)"\)', (tree.root / "agent/http/problem.h").read_text(), re.M)
+    for path in sorted(paths):
+        if not re.search(rf"{re.escape(path)}(?![\w/{{])", text):
+            tree.report(tree.root / "docs/guide/requests.md", 1, f"no chapter of the guide mentions {path}")
+    for code in codes:
+        if f"`{code}`" not in text:
+            tree.report(tree.root / "docs/guide/requests.md", 1, f"no chapter of the guide mentions {code}")
+
+
 def main():
     tree = Tree(sys.argv[1])
     binary = sys.argv[2]
+    check_guide(tree, binary)
 
     readme = tree.root / "README.md"
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""

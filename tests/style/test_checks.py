@@ -38,11 +38,24 @@ FAULTS = [
     ("check_headers", "agent/fine.h", LICENCE + "#pragma once\n#include <stdint.h>\nuint8_t f(void);\n", 0),
     ("check_headers", "agent/alone.h", LICENCE + "#pragma once\nuint8_t f(void);\n", 1),
     ("check_headers", "agent/twice.h", LICENCE + "struct x {\n        int y;\n};\n", 1),
+    ("check_links", "fine.md", "# A `b` c\n[x](#a-b-c), `fine.h`, [y](docs/fine.md#there)\n", 0),
+    ("check_links", "file.md", "\n[x](gone.md)\n", 2),
+    ("check_links", "heading.md", "\n[x](docs/fine.md#gone)\n", 2),
+    ("check_links", "source.md", "```\n`gone.c`\n```\n`agent/gone.c`\n", 4),
+    ("check_links", "name.md", "`fine_name` `gone_name()`\n", 1),
+    ("check_limits", "docs/guide/limits.md", "| `LIMIT_X` | 2 KiB | x |\n", 0),
+    ("check_limits", "docs/guide/limits.md", "\n| `LIMIT_X` | 3 KiB | x |\n", 2),
+    ("check_limits", "docs/guide/limits.md", "\n", 1),
 ]  # fmt: skip
 
 EXTRA_ARGUMENTS = {"check_headers": ["/nonexistent", *sys.argv[1:]]}
 
-OTHERS = ["agent/base/fine.h", "agent/json/up.h", "agent/http/up.h", "handlers/other.h", "proc/short.h"]
+HEADERS = ("agent/base/fine.h", "agent/json/up.h", "agent/http/up.h", "handlers/other.h", "proc/short.h")
+OTHERS = {
+    "check_includes": {header: LICENCE for header in HEADERS},
+    "check_links": {"docs/fine.md": "## There\n", "agent/fine.h": "int fine_name;\n"},
+    "check_limits": {"agent/base/limits.h": "#define LIMIT_X (2 * KIB) /* of x */\n"},
+}
 
 
 def main():
@@ -50,10 +63,9 @@ def main():
     for check, name, content, line in FAULTS:
         with tempfile.TemporaryDirectory() as directory:
             root = Path(directory)
-            if check == "check_includes":
-                for other in OTHERS:
-                    (root / other).parent.mkdir(parents=True, exist_ok=True)
-                    (root / other).write_text(LICENCE)
+            for other, text in OTHERS.get(check, {}).items():
+                (root / other).parent.mkdir(parents=True, exist_ok=True)
+                (root / other).write_text(text)
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(content)
             done = subprocess.run(

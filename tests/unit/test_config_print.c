@@ -90,11 +90,25 @@ static void test_example(void **state)
         free(text);
 }
 
+static void test_man(void **state)
+{
+        char *text = printed(config_print_man);
+
+        (void)state;
+        assert_non_null(strstr(
+                text,
+                "\n.TP\n\\fBmax\\-body\\fR = \\fISIZE\\fR\nLargest request body. Default: 16M.\n"));
+        assert_non_null(strstr(text, "\n.SS Access\n"));
+        assert_null(strstr(text, "\\fBconfig\\fR"));
+        free(text);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_help_fits),
                 cmocka_unit_test(test_reference),
+                cmocka_unit_test(test_man),
                 cmocka_unit_test_setup_teardown(test_example, setup, teardown),
         };
 
