@@ -184,8 +184,7 @@ static int start_jobs(struct runner *run, struct error *err)
                 return error_wrap(err, "state-dir");
         app->jobs = run->jobs;
         supervisor_take_over(app->supervisor, app->config->state_dir);
-        app->variables = variables_new(&run->loop,
-                                       app->config->env_keep ? app->config->state_dir : NULL);
+        app->variables = variables_new(&run->loop, app->config->state_dir, app->config->env_keep);
         r = webhooks_new(&run->loop, &webhooks, &run->webhooks, err);
         app->webhooks = run->webhooks;
         return r;

@@ -34,7 +34,7 @@ struct config {
         char *jwt_issuer;
         char *jwt_subject;
         uint64_t jwt_leeway_ms;
-        bool public_info;    /* /info without a token */
+        bool public_info;    /* /info and /system without a token */
         char **cors_origins; /* empty or NULL: CORS off; "*" any */
         bool console;        /* serve the console page at / */
 

@@ -70,7 +70,7 @@ const struct option_row option_table[] = {
           .metavar = "TIME",
           .help = "How far the issuer's clock may be ahead (claims nbf, iat)." },
         { "public-info", OPTION_BOOL, AT(public_info), "true", .flags = OPTION_RELOAD,
-          .help = "Answer /info without a token." },
+          .help = "Answer /info and /system without a token." },
         { "cors-origin", OPTION_LIST, AT(cors_origins), .flags = OPTION_RELOAD, .metavar = "ORIGIN",
           .def_note = "none, CORS is off",
           .help = "Origin whose pages may call the agent from a browser, such as https://app.example.com; "

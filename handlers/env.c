@@ -196,8 +196,11 @@ static int change(struct request *req, enum variables_verb verb, json_t *entries
 
         p->request = request_ref(req);
         p->verb = verb;
-        variables_apply(request_app(req)->variables, &change);
-        return 0;
+        if (variables_apply(request_app(req)->variables, &change) == 0)
+                return 0;
+        request_unref(p->request);
+        free(p);
+        return request_fail(req, PROBLEM_UNAVAILABLE, "the agent is shutting down");
 }
 
 /* @given without what is inherited all the same. A new reference. */

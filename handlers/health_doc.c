@@ -127,7 +127,7 @@ static const struct enum_name unhealthy[] = { { "unhealthy", 0 }, { NULL, 0 } };
         S_INTEGER("active_streams", .example = "0", .doc = "Open WebSockets"),                                      \
         S_INTEGER("active_executions", .example = "0", .doc = "Executions and terminals that run"),                 \
         S_TIME   ("timestamp", .example = NOW_EXAMPLE, .doc = "When this was said"),                                \
-        S_INTEGER("resumes", .example = "0", .doc = "How often the agent has stood still and been resumed"),        \
+        S_INTEGER("resumes", .example = "1", .doc = "How often the agent has stood still and been resumed"),        \
         S_OBJECT ("last_resume", resume_shape, .nullable = true, .doc = "The last time; null: never"),              \
         S_OBJECT ("checks", checks, .doc = "What was tried out")
 

@@ -326,6 +326,8 @@ static void run(struct system_query *q, const struct system_snapshot *s)
 static void on_done(struct system_query *q, const struct error *err)
 {
         struct listing *l = container_of(q, struct listing, query);
+        size_t size;
+        char *body;
 
         if (err || l->r < 0) {
                 log_warning("cannot list processes", "id=%s error=%s", request_id(l->request),
@@ -333,8 +335,8 @@ static void on_done(struct system_query *q, const struct error *err)
                 request_fail(l->request, PROBLEM_UNAVAILABLE,
                              "the processes cannot be listed at the moment");
         } else {
-                request_reply_bytes(l->request, 200, "application/json", l->body.data,
-                                    l->body.size);
+                body = buf_steal(&l->body, &size); /* megabytes, perhaps: not copied on the loop */
+                request_reply_text(l->request, 200, "application/json", body, size);
         }
         listing_free(l);
 }

@@ -19,9 +19,9 @@
  * rights of it; each serves once.
  *     node javascript/driver.cjs --wait=5 [--rich=4]      started like every program
  *     a child of python/server.py                         the same, forked
- * In their environment VM_AGENT_EXECUTION_ID is an id of their own from their birth on, and then the execution's. They
- * read one job from the job socket (SOCK_STREAM): a 32 bit number, the size of what follows, then strings, each with
- * its NUL:
+ * In their environment VM_AGENT_EXECUTION_ID is an id of their own from their birth on, and then the execution's.
+ * They read one job from the job socket (SOCK_STREAM): a 32 bit number, the size of what follows, then strings, each
+ * with its NUL:
  *     directory   to change to
  *     script      the path of the source
  *     stdin       "pipe": descriptor 0 stays what it is; "null": it becomes /dev/null

@@ -104,6 +104,12 @@ static bool ended_by_itself(const struct process *p)
                !(WIFSIGNALED(p->wait_status) && WTERMSIG(p->wait_status) == SIGKILL);
 }
 
+/* Not for what it was asked to execute, or where. */
+static bool is_for_want(const struct spawn_failure *f)
+{
+        return f->error == EAGAIN || f->error == ENOMEM || f->error == EMFILE || f->error == ENFILE;
+}
+
 static void compute_end(struct process *p, struct process_result *r)
 {
         int status = p->wait_status;
@@ -122,6 +128,8 @@ static void compute_end(struct process *p, struct process_result *r)
                 r->failure.stage = SPAWN_OK; /* it was us */
         if (r->failure.stage != SPAWN_OK) {
                 r->reason = END_SPAWN;
+                if (is_for_want(&r->failure))
+                        p->supervisor->n_failed++;
         } else if (!ended_by_itself(p)) {
                 r->reason = p->kill_reason;
                 /* Who was told to go and went says more than we could. */

@@ -231,30 +231,37 @@ static void begin_batch(void *arg)
 }
 
 /* See the header. */
-void variables_apply(struct variables *v, const struct variables_change *change)
+int variables_apply(struct variables *v, const struct variables_change *change)
 {
-        struct waiting *w = xnew(struct waiting);
+        struct waiting *w;
 
+        if (v->on_closed) {
+                json_decref(change->entries);
+                return -ESHUTDOWN;
+        }
+        w = xnew(struct waiting);
         w->change = *change;
         list_append(&v->waiting, &w->link);
         if (!v->is_busy)
                 timer_start(v->turn, 0);
+        return 0;
 }
 
 /* --- life --- */
 
 /* See the header. */
-struct variables *variables_new(struct loop *l, const char *dir)
+struct variables *variables_new(struct loop *l, const char *dir, bool is_kept)
 {
         struct variables *v = xnew(struct variables);
         struct error why = ERROR_INIT;
 
         v->loop = l;
-        v->dir = dir ? xstrdup(dir) : NULL;
+        v->dir = is_kept ? xstrdup(dir) : NULL;
         list_init(&v->waiting);
         list_init(&v->batch);
         v->turn = timer_new(l, begin_batch, v);
-        if (!dir) {
+        if (!is_kept) {
+                variables_file_remove(dir);
                 v->state.entries = json_object();
         } else if (variables_file_read(dir, &v->state, &why) < 0) {
                 log_warning("the global variables are lost", "error=%s", log_quote(why.message));

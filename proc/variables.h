@@ -42,9 +42,9 @@ struct variables_change {
         void *arg;
 };
 
-/* @dir: where the file is, or will be; NULL: they are not kept. A file that cannot be read is moved aside, with a
- * warning. */
-struct variables *variables_new(struct loop *l, const char *dir);
+/* @dir: where the file is, or will be. One that cannot be read is moved aside, with a warning. If they are not to be
+ * kept there is none, nor does one stay that an agent before us has kept. */
+struct variables *variables_new(struct loop *l, const char *dir, bool is_kept);
 /* Calls who waits, with -ESHUTDOWN; @on_closed(@arg) later, when no worker needs anything any more. */
 void variables_close(struct variables *v, void (*on_closed)(void *arg), void *arg);
 /* After on_closed. Returns NULL. */
@@ -55,4 +55,5 @@ json_t *variables_get(const struct variables *v);
 /* @on_change(@arg) is called on the loop whenever others are in force, before who asked for that is told. One watcher;
  * NULL: none. */
 void variables_watch(struct variables *v, void (*on_change)(void *arg), void *arg);
-void variables_apply(struct variables *v, const struct variables_change *change);
+/* -ESHUTDOWN after variables_close: nothing will be called, but the entries are taken all the same. */
+int variables_apply(struct variables *v, const struct variables_change *change);

@@ -17,6 +17,9 @@
 #include "agent/base/str.h"
 #include "proc/variables_private.h"
 
+#define LOG_MODULE "env"
+#include "agent/base/log.h"
+
 #define VERSION   1
 #define FILE_NAME "env.json"
 /* Each character may need six, and there are quotes. */
@@ -63,6 +66,17 @@ int variables_file_read(const char *dir, struct variables_state *ret, struct err
         if (!ret->entries)
                 ret->entries = json_object();
         return r;
+}
+
+/* See the header. */
+void variables_file_remove(const char *dir)
+{
+        CLEANUP(mem_free) char *path = xasprintf("%s/" FILE_NAME, dir);
+
+        if (unlink(path) < 0 && errno != ENOENT)
+                log_warning(
+                        "the file of the global variables stays, though they are not to be kept",
+                        "path=%s error=%s", log_quote(path), strerror(errno));
 }
 
 /* See the header. */

@@ -46,6 +46,7 @@ struct host {
         unsigned n_waiting;
         bool is_ticking; /* a look is going on, or the timer runs */
         bool is_closed;  /* the last look frees */
+        bool is_late;    /* the disks, or what hardly ever changes, did not come in time */
 
         struct host_sample sample; /* the last one, complete */
         struct host_facts facts;
@@ -73,6 +74,12 @@ struct host {
                 struct host_facts facts;
         } learning;
 };
+
+/* Pauses of the agent count: the readings get older, and others work on. */
+static uint64_t now_ms(void)
+{
+        return clock_monotonic_us() / 1000;
+}
 
 static bool is_looking(const struct host *h)
 {
@@ -118,13 +125,16 @@ static void look_start(struct look *l, struct host *h, void (*run)(void *), void
 
 static bool is_fresh(const struct host *h)
 {
-        return h->sampled_ms > 0 && clock_now_ms() - h->sampled_ms <= HOST_FRESH_MS;
+        return h->sampled_ms > 0 && now_ms() - h->sampled_ms <= HOST_FRESH_MS;
 }
 
-/* The first answer has to have all parts; later a part may be old. */
+/* The first answer has to have all parts, unless one has kept somebody waiting in vain; later a part may be old. */
 static bool is_ready(const struct host *h)
 {
-        return is_fresh(h) && h->facts.is_known && (h->disks_ms > 0 || !h->looking.look.is_running);
+        if (!is_fresh(h))
+                return false;
+        return h->is_late ||
+               (h->facts.is_known && (h->disks_ms > 0 || !h->looking.look.is_running));
 }
 
 static void tell_all(struct host *h)
@@ -156,7 +166,10 @@ static void tell_if_ready(struct host *h)
 
 static void on_patience_over(void *arg)
 {
-        tell_all(arg);
+        struct host *h = arg;
+
+        h->is_late = true;
+        tell_all(h);
 }
 
 /* --- the disks --- */
@@ -175,7 +188,7 @@ static void on_disks_done(void *job)
 
         if (!look_ended(job))
                 return;
-        h->disks_ms = clock_now_ms();
+        h->disks_ms = now_ms();
         h->sample.has_disk = d->has_first;
         h->sample.disk = d->disks[0];
         h->sample.n_disks = d->n;
@@ -198,7 +211,7 @@ static void on_facts_done(void *job)
 
         if (!look_ended(job))
                 return;
-        h->facts_ms = clock_now_ms();
+        h->facts_ms = now_ms();
         h->facts = h->learning.facts;
         tell_if_ready(h);
 }
@@ -206,7 +219,7 @@ static void on_facts_done(void *job)
 static void learn_if_old(struct host *h)
 {
         if (h->learning.look.is_running ||
-            (h->facts_ms > 0 && clock_now_ms() - h->facts_ms <= HOST_IDLE_MS))
+            (h->facts_ms > 0 && now_ms() - h->facts_ms <= HOST_IDLE_MS))
                 return;
         look_start(&h->learning.look, h, run_facts, on_facts_done);
 }
@@ -234,7 +247,7 @@ static void publish(struct host *h, bool is_pair)
 
         s->cpu_percent = is_pair ? host_cpu_percent(&h->cpu, &h->reading.cpu) : 0;
         memcpy(&h->sample, s, offsetof(struct host_sample, has_disk));
-        h->sampled_ms = clock_now_ms();
+        h->sampled_ms = now_ms();
 }
 
 static void on_reading_done(void *job)
@@ -261,7 +274,7 @@ static void look(struct host *h)
         if (!h->reading.look.is_running) /* it could not be started */
                 timer_start(h->tick, PERIOD_MS);
         if (!h->looking.look.is_running &&
-            (h->disks_ms == 0 || clock_now_ms() - h->disks_ms >= DISKS_PERIOD_MS))
+            (h->disks_ms == 0 || now_ms() - h->disks_ms >= DISKS_PERIOD_MS))
                 look_start(&h->looking.look, h, run_disks, on_disks_done);
 }
 
@@ -269,7 +282,7 @@ static void on_tick(void *arg)
 {
         struct host *h = arg;
 
-        if (clock_now_ms() - h->asked_ms < HOST_IDLE_MS)
+        if (now_ms() - h->asked_ms < HOST_IDLE_MS)
                 look(h);
         else
                 h->is_ticking = false;
@@ -277,7 +290,7 @@ static void on_tick(void *arg)
 
 static void asked(struct host *h)
 {
-        h->asked_ms = clock_now_ms();
+        h->asked_ms = now_ms();
         if (!h->is_ticking)
                 look(h);
 }

@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent/base/buf.h"
 #include "agent/base/clock.h"
@@ -75,14 +74,6 @@ static void read_network(const char *root, struct host_network *ret)
                 add_interface(line, ret);
 }
 
-static int64_t now_ms(void)
-{
-        struct timespec now;
-
-        clock_gettime(CLOCK_REALTIME, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* See the header. */
 void host_reader_read(struct host_reader *r, const struct host_cpus *usable,
                       struct host_cpu_reading *ret_cpu, struct host_sample *ret)
@@ -104,7 +95,7 @@ void host_reader_read(struct host_reader *r, const struct host_cpus *usable,
         read_network(r->root, &ret->network);
         read_load(r->root, ret->load);
         ret->uptime_s = read_uptime(r->root);
-        ret->sampled_at_ms = now_ms();
+        ret->sampled_at_ms = clock_realtime_us() / 1000;
 }
 
 /* Leaves nothing behind. */

@@ -21,12 +21,14 @@ const struct enum_name job_reason_names[] = {
 };
 
 static const struct enum_name callback_status_names[] = {
-        { "waiting", 0 }, { "pending", 0 }, { "delivering", 0 }, { "delivered", 0 }, { "failed", 0 }, { NULL, 0 },
+        { "waiting", 0 }, { "pending", 0 }, { "delivering", 0 }, { "delivered", 0 }, { "failed", 0 },
+        { "refused", 0 }, { NULL, 0 },
 };
 
 const struct shape job_callback_shape[] = {
         S_STRING ("url", .doc = "callback_url of the request", .example = "\"https://example.com/hook\""),
-        S_ENUM   ("status", callback_status_names, .doc = "waiting: for the job's end"),
+        S_ENUM   ("status", callback_status_names,
+                  .doc = "waiting: for the job's end; refused: its address is not allowed"),
         S_INTEGER("attempts", .doc = "Requests that were sent", .example = "0"),
         S_STRING ("last_error", .nullable = true, .doc = "Why the last one failed", .example = "null"),
         S_INTEGER("last_status", .optional = true, .nullable = true, .doc = "What the receiver answered last",

@@ -11,6 +11,7 @@ from benchmark_exec import bench_exec
 from benchmark_files import bench_files, bench_small_files
 from benchmark_host import bench_host
 from benchmark_jobs import bench_jobs
+from benchmark_metrics import bench_metrics
 from benchmark_terminal import bench_terminal
 from report import Row, ratio_row, value_row
 from servers import Agent, BenchError, Peer, Reference
@@ -219,6 +220,7 @@ BENCHMARKS = {
     "jobs": bench_jobs,
     "files": bench_files,
     "host": bench_host,
+    "metrics": bench_metrics,
 }
 # What is run by its name only, because it is in one of those.
 PARTS = {

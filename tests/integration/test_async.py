@@ -78,7 +78,7 @@ def test_result_is_sent(agent, receiver):
 
 @pytest.mark.parametrize("form", ["body", "timestamp-body"])
 def test_signature(new_agent, receiver, form):
-    """The README's own example says that it is right, in this form and in no other."""
+    """The guide's own example says that it is right, in this form and in no other."""
     agent = new_agent(**OPTIONS, webhook_signature=form)
     record, _ = deliver(agent, receiver, "/then-ok/500/1", callback_signature_secret=SECRET)
     assert [r["verified"] for r in receiver.records(record["delivery"])] == [[form], [form]]

@@ -2,14 +2,17 @@
 """/env: the variables that clients set for all that starts after it."""
 
 import json
+import signal
 import stat
 import time
 
 import httpx
 import pytest
 
+from lib import raw
 from lib.expect import expect_error, expect_json
 from lib.restart import kill_agent, start_agent, stop_agent
+from lib.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -294,6 +297,35 @@ def test_may_be_forgotten(new_agent):
     kill_agent(agent)
     start_agent(agent)
     assert "A" not in variables(agent)
+
+
+def test_what_was_kept_before_is_forgotten_as_well(new_agent):
+    agent = new_agent()
+    patch(agent, {"A": "1"})
+    for keep in ("false", "true"):
+        stop_agent(agent)
+        agent.options["env_keep"] = keep
+        start_agent(agent)
+        assert "A" not in variables(agent)
+        assert not (state_dir(agent) / "env.json").exists()
+
+
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/env"), ("DELETE", "/env"), ("DELETE", "/env/A")])
+def test_a_body_that_comes_after_the_end(new_agent, method, path):
+    """Its headers were accepted before the signal."""
+    agent = new_agent(shutdown_grace="100ms")
+    body = b'{"env_vars": {"A": "1"}}'
+    with raw.RawConnection(agent.port) as connection:
+        connection.send(raw.head(method, path, {**agent.http.headers, "Content-Length": len(body)}) + body[:5])
+        wait_until(lambda: agent.gauges()["requests_live"] == 2, "the headers to arrive")
+        agent.signal(signal.SIGTERM)
+        wait_until(lambda: "grace period over" in agent.log(), "the end of the grace period")
+        connection.try_send(body[5:])
+        try:
+            expect_error(connection.read_response(), 503, "SERVICE_UNAVAILABLE")
+        except raw.ConnectionEnded:
+            pass
+    assert agent.wait_for_exit() == 0
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def test_what_does_not_count_leaves_them_waiting(agent, language):
     before = who_waits(agent, language)
     other = "TZ" if language == "python" else "PYTHONHASHSEED"
     patch(agent, ANYTHING="1", API_KEY="secret", PATH=f"{path_of(agent)}:/elsewhere", **{other: "0"})
-    assert who_waits(agent, language) == before
+    after = who_waits(agent, language)
+    assert after[0] == before[0] and before[1] <= after[1], "nobody is gone; there may be more"
     code = {"python": "import os; print(os.environ['API_KEY'])", "javascript": "console.log(process.env.API_KEY)"}
     result, miss = run(agent, code[language], language)
     assert (result["stdout"], miss) == ("secret\n", None)

@@ -2,6 +2,7 @@
 """/health with real faults: what it says is wrong, with which status, and that it gets well again."""
 
 import os
+import resource
 import shutil
 import signal
 import time
@@ -162,6 +163,28 @@ def test_a_shim_that_is_gone(crippled):
     crippled.heal()
     wait_until_healthy(crippled)
     assert expect_json(crippled.run("echo back"))["stdout"] == "back\n"
+
+
+def failing(response):
+    checks = expect_error(response, 503, "SERVICE_UNAVAILABLE") and response.json()["checks"]
+    return {name: check["error"] for name, check in checks.items() if check["status"] == "failed"}
+
+
+@pytest.mark.plain_build
+def test_no_descriptor_left(new_agent):
+    agent = new_agent()
+    wait_until_healthy(agent)
+    assert agent.gauges()["processes_running"] == 0  # and a connection, which cannot be made later
+    used = {int(name) for name in os.listdir(f"/proc/{agent.pid}/fd")}
+    first_free = min(set(range(max(used) + 2)) - used)
+    limits = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (first_free, limits[1]))
+    try:
+        expect_error(agent.run("true"), 503, "SERVICE_UNAVAILABLE")
+        assert "Too many open files" in failing(wait_until_unhealthy(agent))["spawn"]
+    finally:
+        resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, limits)
+    wait_until_healthy(agent)
 
 
 def test_the_python_client_waits_for_the_recovery(crippled):

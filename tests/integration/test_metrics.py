@@ -76,7 +76,7 @@ def test_what_runs(agent):
 def test_the_agent_itself(agent):
     gauges = agent.gauges()
     known = len(procfs.open_fds(agent.pid))
-    assert abs(gauges["open_fds"] - known) <= 2 and gauges["max_fds"] >= 1024
+    assert abs(gauges["open_fds"] - known) <= 4 and gauges["max_fds"] >= 1024
     assert gauges["resident_bytes"] > 1 << 20 and gauges["cpu_seconds"] > 0
     assert gauges["loop_lag_p99_ms"] <= gauges["loop_lag_max_ms"] + 1
 
@@ -94,7 +94,7 @@ def test_many_descriptors_cost_nothing(new_agent):
             started = time.monotonic()
             assert agent.gauges()["open_fds"] > 2000
             times.append(time.monotonic() - started)
-    assert sorted(times)[10] < 0.01
+    assert sorted(times)[10] < 0.02
 
 
 def test_a_token_is_needed(agent):

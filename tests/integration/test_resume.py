@@ -4,6 +4,7 @@
 import contextlib
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +24,8 @@ TIMEOUT = 2 * time_factor()
 # So that whoever counted it would kill.
 PAUSE = TIMEOUT + 1
 
+TCP_REPAIR = 19
+
 # A second of work in small steps: a single sleep would be over when its process is resumed.
 WORK = "import time\nprint('begun', flush=True)\nfor _ in range(10): time.sleep(0.1)\nprint('done', flush=True)"
 ENDLESS = "import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.1)"
@@ -40,12 +43,13 @@ def signal_all(pids, number):
             os.kill(pid, number)
 
 
-def pause_everything(agent, seconds):
+def pause_everything(agent, seconds, meanwhile):
     """The agent first, so that it sees nothing of the others' end; and last back, so that they have not ended."""
     agent.signal(signal.SIGSTOP)
     stopped = processes_of(agent) - {agent.pid}
     try:
         signal_all(stopped, signal.SIGSTOP)
+        meanwhile()
         time.sleep(seconds)  # the pause itself: nothing is waited for
     finally:
         signal_all(stopped, signal.SIGCONT)
@@ -78,6 +82,17 @@ def has_keep_alive(agent, connection):
     timers = [row[5] for row in rows if row[1].endswith(ours) and row[2].endswith(theirs)]
     assert len(timers) == 1, rows
     return timers[0].startswith("02:")
+
+
+def vanish(connection):
+    """The client's machine is gone: nothing is said to the agent. False: that takes rights that we do not have."""
+    try:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    except PermissionError:
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def waiting_pids(agent):
@@ -122,10 +137,16 @@ class Begun:
         self.waiting = threads.submit(wait_for_end, agent, self.job, TIMEOUT / time_factor())
         self.sync = threads.submit(agent.execute, WORK, timeout=TIMEOUT)
         self.stream = threads.submit(stream_work, agent)
-        self.endless = RawConnection(agent.port)
-        body = {"code": ENDLESS, "language": "python", "timeout": TIMEOUT}
-        self.endless.send(post("/execute", body, bearer(token(agent.secret))))
-        wait_until(lambda: agent.gauges()["processes_running"] >= 5, "three executions, two terminals")
+        self.endless = self.request(agent, TIMEOUT)
+        self.lost = self.request(agent, 1000)
+        wait_until(lambda: agent.gauges()["processes_running"] >= 6, "four executions, two terminals")
+
+    @staticmethod
+    def request(agent, timeout):
+        connection = RawConnection(agent.port)
+        body = {"code": ENDLESS, "language": "python", "timeout": timeout}
+        connection.send(post("/execute", body, bearer(token(agent.secret))))
+        return connection
 
     def expect_success(self):
         result = self.sync.result().json()
@@ -174,7 +195,7 @@ def test_a_pause_ends_nothing_but_what_is_dead(new_agent):
         wait_ready(agent, "javascript")
         before = waiting_pids(agent)
 
-        pause_everything(agent, PAUSE)
+        pause_everything(agent, PAUSE, lambda: vanish(begun.lost))
         resumed = time.monotonic()
 
         wait_until(lambda: health(agent)["resumes"], "a resume")
@@ -185,6 +206,7 @@ def test_a_pause_ends_nothing_but_what_is_dead(new_agent):
         idle.wait_for_end()
         expect_new_pools(agent, before)
         expect_deadlines(agent)
+        wait_until(lambda: agent.gauges()["hangups"], "a client that has left", 10)
         expect_cut(silent, 10)
         assert live.socket.ping().wait(10 * time_factor()), "who answers pings stays"
     silent.connection.close()

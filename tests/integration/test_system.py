@@ -167,9 +167,9 @@ def test_a_sleeping_agent_lets_nobody_wait_at_its_end(new_agent):
 
 @pytest.fixture
 def limited(new_agent):
-    """An agent in a cgroup of its own, with half a processor and 512 MiB, or a skip."""
+    """An agent in a cgroup of its own, with a fifth of a processor and 512 MiB, or a skip."""
     try:
-        with Cgroup(cores=0.5, memory=512 * MIB) as cgroup:
+        with Cgroup(cores=0.2, memory=512 * MIB) as cgroup:
             agent = new_agent()
             try:
                 cgroup.add(agent.pid)
@@ -183,13 +183,14 @@ def limited(new_agent):
 @pytest.mark.plain_build
 def test_limits_of_a_cgroup(limited):
     found = system(limited)
-    assert found["cpu"]["cores"] == 0.5 and found["cpu"]["limited"]
+    assert found["cpu"]["cores"] == 0.2 and found["cpu"]["limited"]
     assert found["hardware"]["cpu_cores"] == 1
     assert found["memory"]["total"] == 512 * MIB and found["memory"]["limited"]
     assert found["hardware"]["memory_mb"] == 512
     assert found["memory"]["used"] < 300 * MIB
 
-    # What it may use is what its share is of: half a processor is all of it, however many there are.
+    # What it may use is what its share is of: of a fifth of a processor half is a tenth, which it gets however busy
+    # the machine is.
     held = "x = bytearray(200 << 20)\nwhile True: pass"
     with httpx.Client(base_url=limited.url, headers=limited.http.headers, timeout=60) as client:
         started = client.post("/execute/background", json={"code": held, "language": "python", "timeout": 600})
@@ -197,9 +198,9 @@ def test_limits_of_a_cgroup(limited):
 
         def is_busy():
             now = system(limited)
-            return now["cpu"]["usage_percent"] > 70 and now["memory"]["used"] > 190 * MIB
+            return now["cpu"]["usage_percent"] > 50 and now["memory"]["used"] > 190 * MIB
 
-        wait_until(is_busy, lambda: f"a busy machine: {system(limited)['cpu']}", timeout=30)
+        wait_until(is_busy, lambda: f"a busy machine: {system(limited)['cpu']}", timeout=60)
         expect_json(client.post(f"/execute/kill/{process}", json={"grace": 0}))
 
 

@@ -72,6 +72,11 @@ def pattern_of(template):
     return re.compile("".join("[^/]+" if part is None else re.escape(part) for part in parts))
 
 
+def plain_type(text):
+    """A content type without its parameters."""
+    return text.split(";")[0].strip().lower()
+
+
 class Document:
     """An OpenAPI document, and what it says about answers. Schemas are compiled when they are first needed."""
 
@@ -79,6 +84,7 @@ class Document:
         self.document = document
         self.templates = [(pattern_of(path), path) for path in document["paths"] if "{" in path]
         self.find_path = functools.lru_cache(4096)(self._find_path)
+        self.content = functools.cache(self._content)
         self.validator = functools.cache(self._validator)
         self.message_validator = functools.cache(self._message_validator)
 
@@ -99,14 +105,16 @@ class Document:
         found = template and self.document["paths"][template].get("get" if method == "HEAD" else method.lower())
         return (template, found) if found else None
 
-    def response(self, method, template, status):
-        """What is documented for the status, or None."""
+    def _content(self, method, template, status):
+        """What is documented for the status: content type -> its description. None: nothing."""
         found = self.document["paths"][template][method.lower()]["responses"].get(str(status))
-        return resolve(self.document, found["$ref"]) if found and "$ref" in found else found
+        if found is None:
+            return None
+        response = resolve(self.document, found["$ref"]) if "$ref" in found else found
+        return {plain_type(name): content for name, content in response.get("content", {}).items()}
 
     def _validator(self, method, template, status, content_type):
-        content = self.response(method, template, status)["content"][content_type]
-        return self.compile(content.get("schema", True))
+        return self.compile(self.content(method, template, status)[content_type].get("schema", True))
 
     def compile(self, schema):
         return jsonschema_rs.Draft202012Validator(closed(self.document, schema), validate_formats=True)
@@ -118,11 +126,10 @@ class Document:
             return []
         method = "GET" if method == "HEAD" else method
         where = f"{method} {operation[0]} {status}"
-        response = self.response(method, operation[0], status)
-        if response is None:
+        content = self.content(method, operation[0], status)
+        if content is None:
             return [f"{where}: the status is not documented; the answer was {(body or b'')[:300]!r}"]
-        content_type = (content_type or "").split(";")[0].strip().lower()
-        content = response.get("content", {})
+        content_type = plain_type(content_type or "")
         if status in NO_CONTENT:
             return []
         if content_type not in content:

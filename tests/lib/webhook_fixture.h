@@ -46,12 +46,12 @@ static inline void receiver_exec(int in, int out)
 {
         const char *source = getenv("TEST_SOURCE_ROOT");
         CLEANUP(mem_free) char *script = xasprintf("%s/tests/lib/webhook_receiver.py", source);
-        CLEANUP(mem_free) char *readme = xasprintf("%s/README.md", source);
+        CLEANUP(mem_free) char *chapter = xasprintf("%s/docs/guide/webhooks.md", source);
 
         (void)dup2(in, 0);
         (void)dup2(out, 1);
-        execlp("python3", "python3", "-B", script, receiver.records, "--readme", readme, "--secret",
-               HOOK_SECRET, NULL);
+        execlp("python3", "python3", "-B", script, receiver.records, "--example", chapter,
+               "--secret", HOOK_SECRET, NULL);
         _exit(127);
 }
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A receiver of webhooks that does as the path says, above all what a receiver should not do.
 
-    webhook_receiver.py RECORDS [--readme README.md --secret SECRET] [--max-body SIZE]
+    webhook_receiver.py RECORDS [--example DOCUMENT --secret SECRET] [--max-body SIZE]
 
 listens on 127.0.0.1, prints {"http": PORT, "https": PORT or null, "certificate": FILE or null}, and appends a line of
 JSON to the file RECORDS for each request before it answers; bodies stand in it when they are shorter than --max-body.
-With --readme each request's signature is checked by the example in that file. It ends when its standard input does.
+With --example each request's signature is checked by the example in that file. It ends when its standard input does.
 
     /ok                     200                          /hang            no answer
     /status/N               that                         /hang-headers    half of an answer's headers, and no more
@@ -36,12 +36,12 @@ import time
 import urllib.parse
 
 
-def example_of(readme):
-    """The function verify of the README's section about webhooks."""
-    with open(readme, encoding="utf-8") as file:
-        section = file.read().split("\n## Webhooks\n", 1)[1].split("\n## ", 1)[0]
+def example_of(document):
+    """The function verify of the guide's chapter about webhooks."""
+    with open(document, encoding="utf-8") as file:
+        chapter = file.read()
     names = {}
-    exec(re.search(r"```python\n(.*?)```", section, re.DOTALL).group(1), names)  # pylint: disable=exec-used
+    exec(re.search(r"```python\n(.*?)```", chapter, re.DOTALL).group(1), names)  # pylint: disable=exec-used
     return names["verify"]
 
 
@@ -202,11 +202,11 @@ async def until_stdin_ends():
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("records")
-    parser.add_argument("--readme")
+    parser.add_argument("--example")
     parser.add_argument("--secret", default="")
     parser.add_argument("--max-body", type=int, default=4096)
     arguments = parser.parse_args()
-    verify = example_of(arguments.readme) if arguments.readme else None
+    verify = example_of(arguments.example) if arguments.example else None
     receiver = Receiver(arguments.records, verify, arguments.secret, arguments.max_body)
 
     with tempfile.TemporaryDirectory() as directory:

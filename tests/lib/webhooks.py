@@ -60,7 +60,7 @@ class Receiver:
         self.known = []
         self.process = subprocess.Popen(
             [sys.executable, "-B", ROOT / "tests" / "lib" / "webhook_receiver.py", self.file,
-             "--readme", ROOT / "README.md", "--secret", SECRET, "--max-body", str(64 << 20)],
+             "--example", ROOT / "docs/guide/webhooks.md", "--secret", SECRET, "--max-body", str(64 << 20)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )  # fmt: skip

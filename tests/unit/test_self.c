@@ -33,12 +33,14 @@ static void test_all(void **state)
                     before.cpu_user_us + before.cpu_system_us);
 }
 
-static int is_exact(void *arg)
+/* The worker counts while we may have one or two open. */
+static int is_counted(void *arg)
 {
         struct self now;
+        uint64_t n = self_count_fds(arg);
 
         self_read(arg, &now);
-        return self_count_fds(arg) == now.fds;
+        return n + 3 > now.fds && n < now.fds + 3;
 }
 
 /* As on kernels that do not tell: few are counted at once, and many by a worker, when that has been there. */
@@ -55,7 +57,7 @@ static void test_counted(void **state)
                 assert_true(fds[i] >= 0);
         }
         assert_in_range(self_count_fds(l), 256, now.fds + MANY);
-        assert_true(loop_run_until(l, is_exact, l, 5000));
+        assert_true(loop_run_until(l, is_counted, l, 5000));
         for (size_t i = 0; i < ARRAY_LEN(fds); i++)
                 close(fds[i]);
         assert_int_equal(self_count_fds(l), now.fds);

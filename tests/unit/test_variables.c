@@ -39,7 +39,7 @@ static void on_change(void *arg)
 
 static void open_variables(struct fixture *f)
 {
-        f->v = variables_new(f->loop, f->dir);
+        f->v = variables_new(f->loop, f->dir, true);
         variables_watch(f->v, on_change, f);
 }
 
@@ -109,7 +109,7 @@ static void begin(struct fixture *f, enum variables_verb verb, json_t *entries,
                                                  .arg = ret };
 
         *ret = (struct outcome){ .is_done = false };
-        variables_apply(f->v, &change);
+        assert_int_equal(variables_apply(f->v, &change), 0);
         assert_false(ret->is_done); /* never from inside */
 }
 
@@ -245,6 +245,20 @@ static void test_the_file(void **state)
         assert_int_equal(apply(f, VARIABLES_MERGE, one("A", "old"), 8).result, VARIABLES_E_OLD);
 }
 
+/* What was kept before is not found again later. */
+static void test_not_kept(void **state)
+{
+        struct fixture *f = *state;
+
+        assert_int_equal(apply(f, VARIABLES_MERGE, one("A", "1"), 0).result, 0);
+        for (int i = 0; i < 2; i++) {
+                close_variables(f);
+                f->v = variables_new(f->loop, f->dir, i > 0);
+                expect(f, "A", NULL);
+                assert_int_equal(apply(f, VARIABLES_MERGE, one("A", "1"), 0).result, 0);
+        }
+}
+
 /* What cannot be written is not in force. */
 static void test_no_place(void **state)
 {
@@ -273,7 +287,13 @@ static void test_the_end(void **state)
         begin(f, VARIABLES_MERGE, one("A", "2"), 0, &first);
         (void)uv_run(&f->loop->uv, UV_RUN_NOWAIT); /* a worker may have it now */
         begin(f, VARIABLES_MERGE, one("A", "3"), 0, &second);
-        close_variables(f);
+        f->is_closed = false;
+        variables_close(f->v, on_closed, f);
+        assert_int_equal(
+                variables_apply(f->v, &(struct variables_change){ .entries = json_object() }),
+                -ESHUTDOWN);
+        assert_true(loop_run_until(f->loop, is_closed, f, DEADLINE_MS));
+        f->v = variables_free(f->v);
         assert_true(first.is_done && second.is_done);
         assert_int_equal(second.result, -ESHUTDOWN);
         open_variables(f);
@@ -290,6 +310,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_time_stamps_of_the_future, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_the_file, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_not_kept, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_place, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_the_end, setup, teardown),
         };

@@ -114,7 +114,8 @@ static void test_dies_before_it_reads(void **state)
         assert_int_equal(r.result.reason, END_SPAWN);
         assert_int_equal(r.result.failure.stage, SPAWN_LOST);
         warm_request_lost(p->warm, &w.request);
-        assert_int_equal(pool->hits, 0);
+        assert_int_equal(pool->hits, 1);
+        assert_int_equal(pool->lost, 1); /* that hit, which is a miss, too */
         assert_int_equal(pool->misses[WARM_MISS_FAILED], 1);
         assert_int_equal(pool->n_failures, 1);
         run_done(&r);

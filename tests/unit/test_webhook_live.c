@@ -44,7 +44,7 @@ static void test_what_is_sent(void **state)
         assert_null(record_header(record, "transfer-encoding"));
 }
 
-/* By the example in the README. */
+/* By the example in the guide. */
 static void test_signatures_verify(void **state)
 {
         struct hooks *h = *state;
