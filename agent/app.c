@@ -332,6 +332,7 @@ int app_run(struct config *config, int argc, char *const *argv)
                 run->resume = resume_new(&run->app);
                 (void)systemd_notify_ready();
                 loop_run(&run->loop);
+                uv_close((uv_handle_t *)&run->stop_timer, NULL);
                 log_info("stopped", NULL);
         }
 

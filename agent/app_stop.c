@@ -10,6 +10,9 @@
 
 #include "agent/app_private.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #define LOG_MODULE "app"
 #include "agent/app_files.h"
 #include "agent/base/log.h"
@@ -17,6 +20,7 @@
 #include "agent/health.h"
 #include "agent/host/host.h"
 #include "agent/http/server.h"
+#include "agent/loop/lag.h"
 #include "agent/resume.h"
 #include "agent/systemd.h"
 #include "agent/webhook/webhook.h"
@@ -31,6 +35,22 @@
 
 /* After the supervisor is closed every answer is known; clients that do not read theirs get this long. */
 #define LAST_ANSWERS_MS 2000
+/* Workers whose results nobody waits for get this long. */
+#define LAST_WORKERS_MS 2000
+
+/* A file system that does not answer holds a worker for good, and neither the loop nor exit would end without it. All
+ * that has to be kept is on the disk already. */
+static void on_workers_late(uv_timer_t *timer)
+{
+        struct runner *run = timer->data;
+
+        if (loop_n_jobs(&run->loop) == 0)
+                return;
+        log_warning("workers do not come back, leaving without them", "jobs=%u",
+                    loop_n_jobs(&run->loop));
+        log_info("stopped", NULL);
+        _exit(EXIT_SUCCESS);
+}
 
 static void on_server_closed(void *arg)
 {
@@ -42,8 +62,10 @@ static void on_server_closed(void *arg)
         ws_server_close(run->app.websockets);
         for (size_t i = 0; i < ARRAY_LEN(run->signals); i++)
                 uv_close((uv_handle_t *)&run->signals[i], NULL);
-        uv_close((uv_handle_t *)&run->stop_timer, NULL);
         uv_close((uv_handle_t *)&run->watchdog, NULL);
+        /* Closed when the loop has ended, which it does not wait for. */
+        uv_timer_start(&run->stop_timer, on_workers_late, LAST_WORKERS_MS, 0);
+        uv_unref((uv_handle_t *)&run->stop_timer);
 }
 
 /* See the header. */

@@ -40,7 +40,7 @@ const struct option_row option_table[] = {
           .help = "Directory for the agent's own short-lived files." },
         { "state-dir", OPTION_PATH, AT(state_dir), .metavar = "DIR",
           .def_note = "$STATE_DIRECTORY, or state in the runtime directory",
-          .help = "Directory for what outlives the agent: background jobs with their output, webhooks not delivered yet. "
+          .help = "Directory for what outlives the agent: background jobs with their output, webhooks not delivered yet, global variables. "
                   "One agent can use it at a time." },
         { "vm-id", OPTION_STRING, AT(vm_id), .flags = OPTION_RELOAD, .metavar = "ID",
           .def_note = "the host name",
@@ -70,7 +70,7 @@ const struct option_row option_table[] = {
           .metavar = "TIME",
           .help = "How far the issuer's clock may be ahead (claims nbf, iat)." },
         { "public-info", OPTION_BOOL, AT(public_info), "true", .flags = OPTION_RELOAD,
-          .help = "Answer /info and /system without a token." },
+          .help = "Answer /info, /system and /openapi.json without a token." },
         { "cors-origin", OPTION_LIST, AT(cors_origins), .flags = OPTION_RELOAD, .metavar = "ORIGIN",
           .def_note = "none, CORS is off",
           .help = "Origin whose pages may call the agent from a browser, such as https://app.example.com; "
@@ -245,7 +245,7 @@ const struct option_row option_table[] = {
         { "env-keep", OPTION_BOOL, AT(env_keep), "true", .group = "Environment",
           .help = "Keep the global variables (/env) in the state directory, so that they outlive the agent." },
         { "env-mask", OPTION_BOOL, AT(env_mask), "false", .flags = OPTION_RELOAD,
-          .help = "Show the values of variables whose names sound secret (KEY, TOKEN, SECRET, PASSWORD …) as ***MASKED***." },
+          .help = "Show the values of variables whose names sound secret (with KEY, TOKEN, SECRET, PASSWORD …) as ***MASKED***." },
 
         { "idempotency-ttl", OPTION_DURATION, AT(idempotency_ttl_ms), "10m", .max = 24 * HOUR,
           .flags = OPTION_RELOAD, .group = "Repeats", .metavar = "TIME",

@@ -22,6 +22,8 @@ struct metrics {
         uint64_t errors_server; /* answers 5xx */
         uint64_t websockets;    /* open, or about to be */
         uint64_t websockets_total;
+        uint64_t websocket_received; /* bytes of messages, as the next one */
+        uint64_t websocket_sent;
         uint64_t terminals_total;
         uint64_t hangups;        /* clients that left before their answer */
         uint64_t refused_tokens; /* requests with a token that is none, or with none */

@@ -38,7 +38,7 @@ static const struct {
         { "terminals", "Interactive shells that are open" },
         { "metrics", "Numbers for operators" },
         { "system", "The machine" },
-        { "jupyter", "Warm interpreters, under the names that clients ask for" },
+        { "jupyter", "Jupyter kernels, of which this agent runs none" },
         { "console", "A page for browsers" },
 };
 
@@ -84,7 +84,7 @@ static json_t *header(const char *type, const char *doc, json_t *example)
 static json_t *describe_headers(void)
 {
         return json_pack(
-                "{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "RequestId",
+                "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "RequestId",
                 header("string", "The request's own X-Request-ID, or one that was made up",
                        json_string("req_0b5d9d3f")),
                 "RateLimit",
@@ -103,7 +103,12 @@ static json_t *describe_headers(void)
                 header("string",
                        "Only if the request with this Idempotency-Key was done before: what it "
                        "was answered",
-                       json_string("true")));
+                       json_string("true")),
+                "Upgrade",
+                header("string", "What is spoken here, unless only its version was wrong",
+                       json_string("websocket")),
+                "ContentRange",
+                header("string", "How many bytes there are", json_string("bytes */9")));
 }
 
 static json_t *describe_security(void)

@@ -56,8 +56,8 @@ static const char *const messages[N_PROBLEMS] = {
         [PROBLEM_IDEMPOTENCY_REUSED] =
                 "Idempotency-Key: was used before, for a request with another body",
         [PROBLEM_UPGRADE_REQUIRED] =
-                "/terminal is a WebSocket endpoint: it needs GET with the headers "
-                "'Connection: Upgrade' and 'Upgrade: websocket'",
+                ("/terminal is a WebSocket endpoint: it needs GET with the headers "
+                 "'Connection: Upgrade' and 'Upgrade: websocket'"),
         [PROBLEM_HEADERS_TOO_LARGE] = "the headers have 40000 bytes, at most 32768 are read",
         [PROBLEM_LIMIT_REACHED] = "1024 requests are being handled already; try again",
         [PROBLEM_INTERNAL] = "internal error",

@@ -12,6 +12,9 @@
 
 #define JSON_TYPE "application/json"
 
+/* There is no word for it before OpenAPI 3.2. */
+#define ITEM_SCHEMA "x-item-schema"
+
 static void refer(json_t *headers, const char *name, const char *component)
 {
         CLEANUP(mem_free) char *reference = xasprintf("#/components/headers/%s", component);
@@ -34,6 +37,10 @@ json_t *openapi_response_headers(const struct route *r, unsigned status)
                 refer(headers, "Retry-After", "RetryAfter");
         if (status == 401)
                 refer(headers, "WWW-Authenticate", "Authenticate");
+        if (status == 426)
+                refer(headers, "Upgrade", "Upgrade");
+        if (status == 416)
+                refer(headers, "Content-Range", "ContentRange");
         if (r && (r->flags & ROUTE_IDEMPOTENT))
                 refer(headers, "Idempotency-Replayed", "Replayed");
         return headers;
@@ -42,6 +49,11 @@ json_t *openapi_response_headers(const struct route *r, unsigned status)
 static bool is_json(const char *type)
 {
         return str_equal(type, JSON_TYPE);
+}
+
+static bool is_text(const char *type)
+{
+        return str_has_prefix(type, "text/") || strstr(type, "charset=");
 }
 
 /* A body that is not JSON is a text of which the lines, or the events, are. */
@@ -53,30 +65,38 @@ static json_t *media_of(struct openapi *o, const struct route_reply *a, const ch
 
         if (!a->body)
                 return json_pack("{s:o}", "schema",
-                                 str_has_prefix(type, "text/")
-                                         ? json_pack("{s:s}", "type", "string")
-                                         : json_object());
+                                 is_text(type) ? json_pack("{s:s}", "type", "string")
+                                               : json_object());
         reference = names.find(names.arg, a->body);
         schema = reference ? json_pack("{s:s}", "$ref", reference)
                            : schema_of_shape(a->body, &names);
         if (is_json(type))
                 return json_pack("{s:o,s:o}", "schema", schema, "example",
                                  example_of_shape(a->body));
-        return json_pack("{s:{s:s},s:o}", "schema", "type", "string", "x-item-schema", schema);
+        return json_pack("{s:o}", ITEM_SCHEMA, schema);
+}
+
+static void add_schema(json_t *media, const json_t *other, const char *key)
+{
+        json_t *schema = json_object_get(media, key);
+        json_t *second = json_object_get(other, key);
+        json_t *any = json_object_get(schema, "anyOf");
+
+        if (!schema || !second)
+                return;
+        if (!any) {
+                any = json_pack("[O]", schema);
+                json_object_set_new(media, key, json_pack("{s:O}", "anyOf", any));
+                json_decref(any);
+        }
+        json_array_append(any, second);
 }
 
 /* A second body of the same type: it is one of them. Takes @other. */
 static void add_alternative(json_t *media, json_t *other)
 {
-        json_t *schema = json_object_get(media, "schema");
-        json_t *any = json_object_get(schema, "anyOf");
-
-        if (!any) {
-                any = json_pack("[O]", schema);
-                json_object_set_new(media, "schema", json_pack("{s:O}", "anyOf", any));
-                json_decref(any);
-        }
-        json_array_append(any, json_object_get(other, "schema"));
+        add_schema(media, other, "schema");
+        add_schema(media, other, ITEM_SCHEMA);
         json_decref(other);
 }
 
@@ -115,6 +135,18 @@ static void add_description(json_t *response, const char *doc)
         json_object_set_new(response, "description", json_string(text));
 }
 
+static void add_headers(json_t *headers, const struct route_header *h)
+{
+        for (; h && h->name; h++) {
+                json_t *header = json_pack("{s:s,s:{s:s}}", "description", h->doc, "schema", "type",
+                                           "string");
+
+                if (h->example)
+                        json_object_set_new(header, "example", json_string(h->example));
+                json_object_set_new(headers, h->name, header);
+        }
+}
+
 static void add_reply(struct openapi *o, const struct route *r, const struct route_reply *a,
                       json_t *responses)
 {
@@ -129,6 +161,7 @@ static void add_reply(struct openapi *o, const struct route *r, const struct rou
                 json_object_set_new(responses, status, response);
         }
         add_description(response, a->doc);
+        add_headers(json_object_get(response, "headers"), a->headers);
         add_content(o, response, a);
 }
 

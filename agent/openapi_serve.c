@@ -188,13 +188,18 @@ static const struct shape document_shape[] = {
         S_END,
 };
 
+static const struct route_header headers[] = {
+        { "ETag", "Of this version of the document", "\"5f4dcc3b\"" },
+        { 0 },
+};
+
 const struct route_doc openapi_get_doc = {
         .description = "This document. It is the same on every machine with this version of the "
                        "agent. `vm-agent openapi` prints it, too.",
         .replies =
                 (const struct route_reply[]){
-                        { 200, NULL, document_shape, "The OpenAPI 3.1 document" },
-                        { 304, NULL, NULL, "It is the one that If-None-Match names" },
+                        { 200, NULL, document_shape, "The OpenAPI 3.1 document", headers },
+                        { 304, NULL, NULL, "It is the one that If-None-Match names", headers },
                         { 0 },
                 },
         .headers =

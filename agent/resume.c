@@ -27,6 +27,7 @@
 #include "agent/base/jump.h"
 #include "agent/base/log.h"
 #include "agent/base/macros.h"
+#include "agent/host/host.h"
 #include "agent/http/server.h"
 #include "agent/loop/loop.h"
 #include "agent/webhook/webhook.h"
@@ -96,6 +97,7 @@ static void on_tick(void *arg)
         results_skip(app->results, (jump.paused_us + (uint64_t)MAX(jump.wall_us, 0)) / 1000);
         server_resumed(app->server);
         ws_server_resumed(app->websockets);
+        host_resumed(app->host);
         if (app->warm)
                 warm_renew(app->warm);
         if (app->webhooks)

@@ -145,9 +145,14 @@ static const struct shape unhealthy_shape[] = {
         S_END
 };
 
+static const struct route_header unhealthy_headers[] = {
+        { "Retry-After", "Seconds to wait; not while the agent is shutting down", "1" },
+        { 0 },
+};
+
 static const struct route_reply health_replies[] = {
         { 200, NULL, healthy_shape, "All is well" },
-        { 503, NULL, unhealthy_shape, "Something is wrong: `checks` says what" },
+        { 503, NULL, unhealthy_shape, "Something is wrong: `checks` says what", unhealthy_headers },
         { 0 },
 };
 

@@ -5,20 +5,19 @@
 
 #include "handlers/info.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
 #include <jansson.h>
 
 #include "agent/app.h"
+#include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/config.h"
+#include "agent/host/host.h"
 #include "agent/http/request.h"
 #include "agent/http/route_doc.h"
 #include "agent/http/router.h"
@@ -54,20 +53,15 @@ static json_t *describe_endpoints(const struct app *app)
 }
 
 /* The first IPv4 address that is not the loopback's, or "". */
-static void find_ip(char dst[INET_ADDRSTRLEN])
+static const char *find_ip(const struct host_facts *facts)
 {
-        struct ifaddrs *all;
+        for (size_t i = 0; i < facts->n_links; i++) {
+                const struct host_link *l = &facts->links[i];
 
-        dst[0] = '\0';
-        if (getifaddrs(&all) < 0)
-                return;
-        for (struct ifaddrs *i = all; i && !dst[0]; i = i->ifa_next) {
-                const struct sockaddr_in *in = (const struct sockaddr_in *)i->ifa_addr;
-
-                if (in && in->sin_family == AF_INET && !(i->ifa_flags & IFF_LOOPBACK))
-                        inet_ntop(AF_INET, &in->sin_addr, dst, INET_ADDRSTRLEN);
+                if (!l->is_loopback && *l->ip && !strchr(l->ip, ':'))
+                        return l->ip;
         }
-        freeifaddrs(all);
+        return "";
 }
 
 static const char *architecture(const struct utsname *system)
@@ -87,18 +81,16 @@ static void add(json_t *doc, const char *name, const char *second_name, json_t *
         json_decref(value);
 }
 
-/* Answers GET /info. */
-int info_get(struct request *req)
+static int answer(struct request *req)
 {
         const struct app *app = request_app(req);
         const char *colon = strrchr(app->address, ':');
         uint64_t uptime_s = features_uptime_s(app);
-        char ip[INET_ADDRSTRLEN], platform[128], when[CLOCK_RFC3339_SIZE];
+        char platform[128], when[CLOCK_RFC3339_SIZE];
         struct utsname system;
         json_t *doc = json_object();
 
         uname(&system);
-        find_ip(ip);
         snprintf(platform, sizeof(platform), "linux/%s", architecture(&system));
 
         add(doc, "agent", NULL, json_string(AGENT_NAME));
@@ -109,7 +101,7 @@ int info_get(struct request *req)
         add(doc, "platform", NULL, json_string(platform));
         add(doc, "kernel", NULL, json_string(system.release));
         add(doc, "go_version", NULL, json_string("none"));
-        add(doc, "ip", "vm_ip", json_string(ip));
+        add(doc, "ip", "vm_ip", json_string(find_ip(host_facts(app->host))));
         add(doc, "port", "vm_port", json_string(colon && app->address[0] != 'u' ? colon + 1 : ""));
         add(doc, "uptime", "uptime_seconds", json_integer((json_int_t)uptime_s));
         add(doc, "start_time", NULL,
@@ -118,6 +110,34 @@ int info_get(struct request *req)
         add(doc, "features", NULL, features_describe());
         add(doc, "timestamp", NULL, json_string(clock_rfc3339_now(when)));
         return request_reply_json(req, 200, doc);
+}
+
+/* One request that waits until a worker has asked the kernel for the addresses, which takes long where there are many
+ * interfaces. */
+struct inquiry {
+        struct host_wait wait;
+        struct request *request; /* a reference */
+};
+
+static void on_ready(struct host_wait *w)
+{
+        struct inquiry *i = container_of(w, struct inquiry, wait);
+
+        (void)answer(i->request);
+        request_unref(i->request);
+        free(i);
+}
+
+/* Answers GET /info. */
+int info_get(struct request *req)
+{
+        struct inquiry *i = xnew(struct inquiry);
+
+        i->wait.ready = on_ready;
+        i->request = request_ref(req);
+        if (host_wait_facts(request_app(req)->host, &i->wait) <= 0)
+                on_ready(&i->wait); /* known; or too many wait, and what was known has to do */
+        return 0;
 }
 
 /* clang-format off */

@@ -66,7 +66,8 @@ static const struct shape process_shape[] = {
         S_STRING ("user",           .example = "\"root\"", .doc = "Name of its user, or the number if it has none"),
         S_STRING ("name",           .example = "\"python3\"", .doc = "Its name, 15 bytes at most"),
         S_STRING ("command",        .example = "\"python3 app.py\"",
-                  .doc = "Its command line, 1024 bytes at most; the name in brackets where there is none"),
+                  .doc = "Its command line, 1024 bytes at most; the name in brackets where there is none. It is up to "
+                         "three seconds old where a program writes over its own"),
         S_STRING ("status",         .example = "\"running\"",
                   .doc = "Of what the agent started: running, or lingering when the execution has ended and it has not; "
                          "the same as state otherwise"),

@@ -274,13 +274,15 @@ static void fill(const struct keeper *k, struct pollfd polls[N_POLLS], uint64_t 
         }
 }
 
-/* After waiting for @wait_us at most since @before. */
-static void note_pause(uint64_t before, uint64_t wait_us)
+/* We were to wait for @wait_us since the last call; KEEPER_NEVER: without end. Who has much to do is as likely to be
+ * paused at work as while it waits, so no time is left out between the calls. */
+static void note_pause(struct keeper *k, uint64_t wait_us)
 {
-        uint64_t waited_us = keeper_now_us() - before;
+        uint64_t passed_us = keeper_now_us() - k->looked_us;
 
-        if (waited_us >= wait_us + PAUSE_US)
-                keeper_add_pause(waited_us - wait_us);
+        if (passed_us > wait_us && passed_us - wait_us >= PAUSE_US)
+                keeper_add_pause(passed_us - wait_us);
+        k->looked_us = keeper_now_us();
 }
 
 static void turn(struct keeper *k)
@@ -296,8 +298,7 @@ static void turn(struct keeper *k)
         fill(k, polls, now);
         n = kernel(SYS_ppoll, polls, N_POLLS, next == KEEPER_NEVER ? NULL : &wait, NULL,
                    SIGSET_SIZE);
-        if (next != KEEPER_NEVER)
-                note_pause(now, wait_us);
+        note_pause(k, next == KEEPER_NEVER ? next : wait_us);
         if (n > 0) {
                 if (polls[ON_SHIM].revents)
                         on_shim(k);
@@ -309,6 +310,7 @@ static void turn(struct keeper *k)
                         (void)keeper_read_rich(k);
                 if (polls[ON_STDIN].revents)
                         keeper_write_input(k);
+                note_pause(k, 0); /* commands set deadlines */
                 for (unsigned i = 0; i < KEEPER_CONNECTIONS; i++)
                         if (polls[ON_CONNECTIONS + i].revents)
                                 keeper_connection_ready(k, &k->connections[i],
@@ -319,6 +321,7 @@ static void turn(struct keeper *k)
                 if (polls[ON_SIGNALS].revents)
                         on_signals(k);
         }
+        note_pause(k, 0);
         advance(k);
 }
 
@@ -358,7 +361,7 @@ void keeper_main(char **argv, char **envp)
                 keeper_leave(1); /* nobody to tell: the agent sees the lock and the socket go */
         keeper_connect(k, socket, true);
 
-        k->started_us = keeper_now_us();
+        k->started_us = k->looked_us = keeper_now_us();
         k->started_ms = keeper_unix_ms();
         r = keeper_prepare(k);
         if (r == 0)

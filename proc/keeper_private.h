@@ -80,8 +80,9 @@ struct keeper {
 
         pid_t leader; /* 0: not started */
         bool leader_lives;
-        bool has_children; /* as far as we know */
-        bool has_started;  /* the program runs, not just the shim */
+        bool has_children;  /* as far as we know */
+        bool has_started;   /* the program runs, not just the shim */
+        uint64_t looked_us; /* at the clock, for pauses */
         uint64_t started_us;
         uint64_t started_ms;
         uint64_t deadline_us;

@@ -13,13 +13,15 @@
 #include "agent/base/alloc.h"
 #include "agent/base/limits.h"
 #include "agent/loop/job.h"
+#include "proc/system_commands.h"
 #include "proc/system_cpu.h"
 
 /* One look. */
 struct look {
         struct system_processes *owner;
         struct list queries;
-        struct system_cpu *cpu; /* lent to the only look there is */
+        struct system_cpu *cpu; /* lent to the only look there is, as the next one */
+        struct system_commands *commands;
         struct system_owners owners;
         struct error err;
         int r;
@@ -28,6 +30,7 @@ struct look {
 struct system_processes {
         struct loop *loop;
         struct system_cpu *cpu;
+        struct system_commands *commands;
         struct list waiting; /* for the next look */
         size_t n_waiting;
         bool is_looking;
@@ -44,6 +47,7 @@ struct system_processes *system_processes_new(struct loop *l,
 
         sp->loop = l;
         sp->cpu = system_cpu_new();
+        sp->commands = system_commands_new();
         list_init(&sp->waiting);
         sp->collect = collect;
         sp->arg = arg;
@@ -58,6 +62,7 @@ struct system_processes *system_processes_free(struct system_processes *sp)
 
         assert(!sp->is_looking);
         system_cpu_free(sp->cpu);
+        system_commands_free(sp->commands);
         free(sp);
         return NULL;
 }
@@ -67,7 +72,7 @@ static void run(void *job)
         struct look *look = job;
         CLEANUP(system_snapshot_free) struct system_snapshot *s = NULL;
 
-        look->r = system_snapshot_take(look->cpu, &look->owners, &s, &look->err);
+        look->r = system_snapshot_take(look->cpu, look->commands, &look->owners, &s, &look->err);
         if (look->r < 0)
                 return;
         list_for_each(item, &look->queries) {
@@ -117,6 +122,7 @@ static int start(struct system_processes *sp)
 
         look->owner = sp;
         look->cpu = sp->cpu;
+        look->commands = sp->commands;
         list_init(&look->queries);
         sp->collect(sp->arg, &look->owners);
         move_all(&sp->waiting, &look->queries); /* before: from then on they are the worker's */

@@ -26,6 +26,7 @@
 #include "agent/base/fd.h"
 #include "agent/base/limits.h"
 #include "agent/base/str.h"
+#include "proc/system_commands.h"
 #include "proc/system_cpu.h"
 #include "proc/system_stat.h"
 
@@ -36,6 +37,7 @@
 struct scan {
         struct system_snapshot *snapshot;
         struct system_cpu *cpu;
+        struct system_commands *commands;
         struct system_cpu_sample *samples; /* as many as rows */
         int proc_fd;
         uint64_t tick_us;
@@ -169,21 +171,41 @@ static void account(struct scan *scan, struct system_process *p, const struct sy
                                           now_us > p->start_us ? now_us - p->start_us : 0);
 }
 
-/* What is left of a command line that has been read: all of it, or @n is an error. */
-static int add_command(struct scan *scan, ssize_t n, struct system_process *p)
+/* Reads the command line, if there is anything to read: @fd may be an error. Keeps it for the next look. */
+static int add_command(struct scan *scan, int fd, const struct system_stat *stat,
+                       struct system_process *p)
 {
-        bool is_cut = n == (ssize_t)sizeof(scan->command);
+        struct system_command command = {
+                .pid = stat->pid,
+                .start = stat->start_ticks,
+                .image = stat->image,
+                .read_us = clock_monotonic_us(),
+        };
+        ssize_t n = fd < 0 ? fd : read_once(fd, scan->command, sizeof(scan->command));
+        size_t size;
 
-        if (n > 0)
-                return add_text(scan->snapshot, scan->command,
-                                system_command_join(scan->command, (size_t)n, is_cut), &p->command);
-        return is_fatal((int)n) ? (int)n : 0;
+        if (n < 0)
+                return is_fatal((int)n) ? (int)n : 0;
+        size = system_command_join(scan->command, (size_t)n, n == (ssize_t)sizeof(scan->command));
+        system_commands_keep(scan->commands, &command, scan->command, size);
+        return add_text(scan->snapshot, scan->command, size, &p->command);
 }
 
-/* Adds the process @name ("1234") below /proc, if it is still there. */
-static int add_process(struct scan *scan, const char *name)
+static int add_known_command(struct scan *scan, const struct system_command *known,
+                             struct system_process *p)
 {
-        CLEANUP(fd_close) int stat_fd = open_file(scan, name, "stat"), command_fd = -1;
+        const char *text = system_commands_text(scan->commands, known);
+
+        system_commands_keep(scan->commands, known, text, known->size);
+        return add_text(scan->snapshot, text, known->size, &p->command);
+}
+
+/* Adds the process @name ("1234") below /proc, if it is still there. @known: the command line that it had lately, or
+ * NULL. -EAGAIN: it is another program now. */
+static int add_process(struct scan *scan, const char *name, const struct system_command *known)
+{
+        CLEANUP(fd_close) int stat_fd = open_file(scan, name, "stat");
+        CLEANUP(fd_close) int command_fd = -ENOENT;
         struct system_snapshot *s = scan->snapshot;
         struct system_process p = { 0 };
         struct system_stat stat;
@@ -193,7 +215,8 @@ static int add_process(struct scan *scan, const char *name)
 
         if (stat_fd < 0)
                 return stat_fd;
-        command_fd = open_file(scan, name, "cmdline");
+        if (!known)
+                command_fd = open_file(scan, name, "cmdline");
         if (is_fatal(command_fd))
                 return command_fd;
         if (fstatat(scan->proc_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -204,6 +227,8 @@ static int add_process(struct scan *scan, const char *name)
         r = system_stat_parse(scan->stat, (size_t)n, &stat);
         if (r < 0)
                 return r;
+        if (known && (known->start != stat.start_ticks || known->image != stat.image))
+                return -EAGAIN;
 
         p = (struct system_process){
                 .pid = stat.pid,
@@ -216,9 +241,9 @@ static int add_process(struct scan *scan, const char *name)
         };
         account(scan, &p, &stat);
         r = add_text(s, stat.name, stat.name_size, &p.name);
-        if (r == 0 && command_fd >= 0)
-                r = add_command(scan, read_once(command_fd, scan->command, sizeof(scan->command)),
-                                &p);
+        if (r == 0 && stat.has_memory)
+                r = known ? add_known_command(scan, known, &p)
+                          : add_command(scan, command_fd, &stat, &p);
         if (r < 0)
                 return r;
         s->processes[s->n++] = p;
@@ -254,7 +279,9 @@ static int add_all(struct scan *scan, DIR *dir)
                                 continue;
                 }
                 make_room(scan);
-                r = add_process(scan, d->d_name);
+                r = add_process(scan, d->d_name, system_commands_find(scan->commands, (pid_t)pid));
+                if (r == -EAGAIN)
+                        r = add_process(scan, d->d_name, NULL);
                 if (is_fatal(r))
                         return r;
         }
@@ -286,8 +313,9 @@ static void close_dir(DIR **dir)
 }
 
 /* See the header. */
-int system_snapshot_take(struct system_cpu *cpu, struct system_owners *owners,
-                         struct system_snapshot **ret, struct error *err)
+int system_snapshot_take(struct system_cpu *cpu, struct system_commands *commands,
+                         struct system_owners *owners, struct system_snapshot **ret,
+                         struct error *err)
 {
         __attribute__((cleanup(close_dir))) DIR *dir = opendir("/proc");
         CLEANUP(system_snapshot_free) struct system_snapshot *s = xnew(struct system_snapshot);
@@ -304,6 +332,7 @@ int system_snapshot_take(struct system_cpu *cpu, struct system_owners *owners,
 
         scan->snapshot = s;
         scan->cpu = cpu;
+        scan->commands = commands;
         scan->proc_fd = dirfd(dir);
         scan->tick_us = 1000000 / (uint64_t)sysconf(_SC_CLK_TCK);
         scan->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
@@ -311,11 +340,13 @@ int system_snapshot_take(struct system_cpu *cpu, struct system_owners *owners,
         scan->booted_ms = booted_ms();
 
         reference_us = system_cpu_begin(cpu, now_us);
+        system_commands_begin(commands, now_us);
         s->cpu_interval_us = reference_us > 0 ? now_us - reference_us : 0;
         r = add_all(scan, dir);
         if (r == 0) {
                 sort(scan);
                 system_cpu_end(cpu, scan->samples, s->n);
+                system_commands_end(commands);
                 system_owners_mark(&s->owners, s->processes, s->n);
         }
         free(scan->samples);

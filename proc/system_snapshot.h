@@ -13,6 +13,7 @@
 #include "agent/base/error.h"
 #include "proc/system_owners.h"
 
+struct system_commands;
 struct system_cpu;
 
 /* Bytes of a snapshot's texts, which need not be UTF-8 and have no NUL inside. */
@@ -59,8 +60,9 @@ struct system_snapshot {
 
 /* Takes what @owners holds, also on failure. -EMFILE, -ENFILE, -ENOMEM; or why there is no /proc. What one process
  * keeps from us, or takes with it while we look, costs only its own row. */
-int system_snapshot_take(struct system_cpu *cpu, struct system_owners *owners,
-                         struct system_snapshot **ret, struct error *err);
+int system_snapshot_take(struct system_cpu *cpu, struct system_commands *commands,
+                         struct system_owners *owners, struct system_snapshot **ret,
+                         struct error *err);
 struct system_snapshot *system_snapshot_free(struct system_snapshot *s);
 DEFINE_CLEANUP(struct system_snapshot *, system_snapshot_free)
 

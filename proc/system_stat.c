@@ -19,8 +19,13 @@ enum {
         FIELD_SYSTEM_TIME = 15,
         FIELD_THREADS = 20,
         FIELD_START = 22,
+        FIELD_MEMORY = 23,
         FIELD_RSS = 24,
         N_FIELDS,
+        FIELD_CODE = 26,
+        FIELD_STACK = 28,
+        FIELD_ARGUMENTS = 48,
+        FIELD_ARGUMENTS_END = 49,
 };
 
 struct cursor {
@@ -64,6 +69,25 @@ static bool is_pid(uint64_t n)
         return n <= INT32_MAX;
 }
 
+/* Where the kernel has put the program and its arguments. It rolls dice for that, and does not tell everybody. Older
+ * kernels end before. */
+static uint64_t take_image(struct cursor c, const char *name, size_t name_size)
+{
+        uint64_t image = 0, n;
+
+        for (size_t i = 0; i < name_size; i++)
+                image = image * 31 + (unsigned char)name[i];
+        for (unsigned i = N_FIELDS; i <= FIELD_ARGUMENTS_END; i++) {
+                if (!take(&c, ' ') || !take_number(&c, &n))
+                        return 0;
+                if (n == 0 && (i == FIELD_STACK || i == FIELD_ARGUMENTS))
+                        return 0;
+                if (i == FIELD_CODE || i == FIELD_STACK || i >= FIELD_ARGUMENTS)
+                        image = (image ^ n) * 0x9e3779b97f4a7c15;
+        }
+        return MAX(image, (uint64_t)1);
+}
+
 /* See the header. */
 int system_stat_parse(const char *text, size_t size, struct system_stat *ret)
 {
@@ -99,6 +123,8 @@ int system_stat_parse(const char *text, size_t size, struct system_stat *ret)
         s.threads = fields[FIELD_THREADS];
         s.start_ticks = fields[FIELD_START];
         s.rss_pages = fields[FIELD_RSS];
+        s.has_memory = fields[FIELD_MEMORY] > 0;
+        s.image = take_image(c, s.name, s.name_size);
         *ret = s;
         return 0;
 }

@@ -20,6 +20,8 @@ struct system_stat {
         uint64_t threads;
         uint64_t start_ticks; /* since the machine's start */
         uint64_t rss_pages;
+        bool has_memory; /* threads of the kernel have none, nor what has ended: so no command line either */
+        uint64_t image; /* changes when it becomes another program; 0: nobody knows */
 };
 
 /* -EINVAL: no such line. */

@@ -15,7 +15,7 @@ struct histogram {
         uint64_t count;
         uint64_t sum;
         uint64_t max;
-        uint32_t buckets[HISTOGRAM_BUCKETS];
+        uint64_t buckets[HISTOGRAM_BUCKETS];
 };
 
 void histogram_record(struct histogram *h, uint64_t value);

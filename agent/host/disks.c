@@ -30,8 +30,11 @@ static bool is_one_of(const char *type, const char *const *types, size_t n)
         return false;
 }
 
+/* A program answers for what FUSE mounts, or never does, and it may call its source what it likes. */
 static bool is_disk(const struct host_mount *m)
 {
+        if (str_has_prefix(m->type, "fuse.") && !str_equal(m->point, "/"))
+                return false;
         if (is_one_of(m->type, image_types, ARRAY_LEN(image_types)))
                 return false;
         return str_has_prefix(m->source, "/dev/") || str_equal(m->point, "/") ||

@@ -43,17 +43,18 @@ struct host {
         struct timer *tick;
         struct timer *patience;
         struct list waiting; /* struct host_wait */
-        unsigned n_waiting;
-        bool is_ticking; /* a look is going on, or the timer runs */
-        bool is_closed;  /* the last look frees */
-        bool is_late;    /* the disks, or what hardly ever changes, did not come in time */
+        struct list curious; /* the same: for what hardly ever changes alone */
+        unsigned n_waiting;  /* in both */
+        bool is_ticking;     /* a look is going on, or the timer runs */
+        bool is_closed;      /* the last look frees */
+        bool is_late;        /* the disks, or what hardly ever changes, did not come in time */
 
         struct host_sample sample; /* the last one, complete */
         struct host_facts facts;
         uint64_t asked_ms;   /* when somebody asked for the last time */
         uint64_t sampled_ms; /* monotonic, as the following; 0: never */
         uint64_t disks_ms;
-        uint64_t facts_ms;
+        uint64_t facts_ms;           /* 0 also after a pause */
         struct host_cpu_reading cpu; /* of the last reading */
         bool has_cpu;
 
@@ -64,6 +65,7 @@ struct host {
                 struct host_cpus usable;
                 struct host_cpu_reading cpu;
                 struct host_sample sample;
+                int r;
         } reading;
         struct {
                 struct look look;
@@ -133,23 +135,23 @@ static bool is_ready(const struct host *h)
 {
         if (!is_fresh(h))
                 return false;
-        return h->is_late ||
-               (h->facts.is_known && (h->disks_ms > 0 || !h->looking.look.is_running));
+        return h->is_late || (h->facts_ms > 0 && (h->disks_ms > 0 || !h->looking.look.is_running));
 }
 
-static void tell_all(struct host *h)
+static void tell(struct host *h, struct list *waiting)
 {
         struct list told;
 
-        timer_stop(h->patience);
         list_init(&told);
-        while (!list_is_empty(&h->waiting)) { /* who is told may ask again at once */
-                struct list *item = h->waiting.next;
+        while (!list_is_empty(waiting)) { /* who is told may ask again at once */
+                struct list *item = waiting->next;
 
                 list_remove(item);
                 list_append(&told, item);
+                h->n_waiting--;
         }
-        h->n_waiting = 0;
+        if (h->n_waiting == 0)
+                timer_stop(h->patience);
         while (!list_is_empty(&told)) {
                 struct host_wait *w = list_entry(told.next, struct host_wait, link);
 
@@ -158,10 +160,16 @@ static void tell_all(struct host *h)
         }
 }
 
+static void tell_all(struct host *h)
+{
+        tell(h, &h->curious);
+        tell(h, &h->waiting);
+}
+
 static void tell_if_ready(struct host *h)
 {
         if (!list_is_empty(&h->waiting) && is_ready(h))
-                tell_all(h);
+                tell(h, &h->waiting);
 }
 
 static void on_patience_over(void *arg)
@@ -213,15 +221,19 @@ static void on_facts_done(void *job)
                 return;
         h->facts_ms = now_ms();
         h->facts = h->learning.facts;
+        tell(h, &h->curious);
         tell_if_ready(h);
+}
+
+static bool knows(const struct host *h)
+{
+        return h->facts_ms > 0 && now_ms() - h->facts_ms <= HOST_IDLE_MS;
 }
 
 static void learn_if_old(struct host *h)
 {
-        if (h->learning.look.is_running ||
-            (h->facts_ms > 0 && now_ms() - h->facts_ms <= HOST_IDLE_MS))
-                return;
-        look_start(&h->learning.look, h, run_facts, on_facts_done);
+        if (!h->learning.look.is_running && !knows(h))
+                look_start(&h->learning.look, h, run_facts, on_facts_done);
 }
 
 /* --- what changes all the time --- */
@@ -231,8 +243,8 @@ static void run_reading(void *job)
         struct host *h = ((struct look *)job)->host;
 
         host_cpus_usable(&h->reading.usable);
-        host_reader_read(&h->reading.reader, &h->reading.usable, &h->reading.cpu,
-                         &h->reading.sample);
+        h->reading.r = host_reader_read(&h->reading.reader, &h->reading.usable, &h->reading.cpu,
+                                        &h->reading.sample);
 }
 
 /* Is the last reading good to compare the next with? */
@@ -257,6 +269,10 @@ static void on_reading_done(void *job)
 
         if (!look_ended(job))
                 return;
+        if (h->reading.r < 0) { /* the last readings stay, and get older */
+                timer_start(h->tick, PERIOD_MS);
+                return;
+        }
         is_pair = has_partner(h);
         if (is_pair)
                 publish(h, true);
@@ -309,6 +325,7 @@ struct host *host_new_below(struct loop *l, const char *root, const char *disk_p
         h->tick = timer_new(l, on_tick, h);
         h->patience = timer_new(l, on_patience_over, h);
         list_init(&h->waiting);
+        list_init(&h->curious);
         return h;
 }
 
@@ -346,17 +363,37 @@ const struct host_facts *host_facts(struct host *h)
         return &h->facts;
 }
 
+static int wait_in(struct host *h, struct list *waiting, struct host_wait *w)
+{
+        if (h->n_waiting >= LIMIT_HOST_WAITING)
+                return -EBUSY;
+        if (h->n_waiting++ == 0)
+                timer_start(h->patience, PATIENCE_MS);
+        list_append(waiting, &w->link);
+        return 1;
+}
+
 /* See the header. */
 int host_wait(struct host *h, struct host_wait *w)
 {
         asked(h);
         learn_if_old(h);
-        if (is_ready(h))
-                return 0;
-        if (h->n_waiting >= LIMIT_HOST_WAITING)
-                return -EBUSY;
-        if (h->n_waiting++ == 0)
-                timer_start(h->patience, PATIENCE_MS);
-        list_append(&h->waiting, &w->link);
-        return 1;
+        return is_ready(h) ? 0 : wait_in(h, &h->waiting, w);
+}
+
+/* See the header. */
+int host_wait_facts(struct host *h, struct host_wait *w)
+{
+        learn_if_old(h);
+        return knows(h) ? 0 : wait_in(h, &h->curious, w);
+}
+
+/* See the header. */
+void host_resumed(struct host *h)
+{
+        if (!h)
+                return;
+        h->facts_ms = 0;
+        h->sampled_ms = 0;
+        h->has_cpu = false;
 }

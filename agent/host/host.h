@@ -114,3 +114,9 @@ struct host_wait {
 /* 0: there are fresh readings already, and @ready is not going to be called. 1: it is, as soon as there are, which
  * takes about a twentieth of a second. -EBUSY: so many wait (LIMIT_HOST_WAITING) that this one may not. */
 int host_wait(struct host *h, struct host_wait *w);
+/* The same for who needs only what hardly ever changes: it is fresh up to an age of HOST_IDLE_MS. */
+int host_wait_facts(struct host *h, struct host_wait *w);
+
+/* The machine has stood still, and may be another one now, with another name and other addresses: who asks next waits
+ * until it has been looked at again. NULL is fine. */
+void host_resumed(struct host *h);

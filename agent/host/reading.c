@@ -4,6 +4,7 @@
 
 #include "agent/host/reading.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,17 +31,19 @@ static void read_load(const char *root, double ret[3])
                 ret[i] = strtod(s, &s);
 }
 
-static uint64_t read_uptime(const char *root)
+static int read_uptime(const char *root, uint64_t *ret)
 {
         CLEANUP(buf_done) struct buf text = { 0 };
         const char *s;
-        uint64_t seconds = 0;
+        int r;
 
-        if (host_text_read(root, "/proc/uptime", &text) < 0)
-                return 0;
+        *ret = 0;
+        r = host_text_read(root, "/proc/uptime", &text);
+        if (r < 0)
+                return r;
         s = text.data;
-        (void)host_text_next(&s, &seconds);
-        return seconds;
+        (void)host_text_next(&s, ret);
+        return 0;
 }
 
 /* "  eth0: 2825245728  115014 …" */
@@ -75,11 +78,16 @@ static void read_network(const char *root, struct host_network *ret)
 }
 
 /* See the header. */
-void host_reader_read(struct host_reader *r, const struct host_cpus *usable,
-                      struct host_cpu_reading *ret_cpu, struct host_sample *ret)
+int host_reader_read(struct host_reader *r, const struct host_cpus *usable,
+                     struct host_cpu_reading *ret_cpu, struct host_sample *ret)
 {
         uint64_t now_us = clock_monotonic_us(); /* others run while we stand still */
+        uint64_t uptime_s;
+        int error = read_uptime(r->root, &uptime_s);
 
+        /* All else would be missing, too: a machine without memory, and a container without limits. */
+        if (error == -EMFILE || error == -ENFILE)
+                return error;
         if (r->cgroups_at_us == 0 || now_us - r->cgroups_at_us > CGROUPS_FRESH_US) {
                 host_cgroups_done(&r->cgroups);
                 host_cgroups_find(r->root, &r->cgroups);
@@ -94,8 +102,9 @@ void host_reader_read(struct host_reader *r, const struct host_cpus *usable,
         host_memory_read(r->root, &r->cgroups, ret);
         read_network(r->root, &ret->network);
         read_load(r->root, ret->load);
-        ret->uptime_s = read_uptime(r->root);
+        ret->uptime_s = uptime_s;
         ret->sampled_at_ms = clock_realtime_us() / 1000;
+        return 0;
 }
 
 /* Leaves nothing behind. */

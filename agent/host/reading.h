@@ -13,7 +13,8 @@ struct host_reader {
         uint64_t cgroups_at_us; /* when they were looked for; 0: never */
 };
 
-/* Fills in all of @ret but cpu_percent, which two readings tell (host_cpu_percent), and the disks. */
-void host_reader_read(struct host_reader *r, const struct host_cpus *usable,
-                      struct host_cpu_reading *ret_cpu, struct host_sample *ret);
+/* Fills in all of @ret but cpu_percent, which two readings tell (host_cpu_percent), and the disks. What is not there is
+ * zero. -EMFILE, -ENFILE: nothing can be read now. */
+int host_reader_read(struct host_reader *r, const struct host_cpus *usable,
+                     struct host_cpu_reading *ret_cpu, struct host_sample *ret);
 void host_reader_done(struct host_reader *r);

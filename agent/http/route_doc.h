@@ -6,12 +6,20 @@
 #include "agent/http/problem.h"
 #include "agent/json/shape.h"
 
+/* A header, of the request that the handler reads, or of its answer. */
+struct route_header {
+        const char *name; /* NULL ends a list */
+        const char *doc;
+        const char *example; /* as it is written */
+};
+
 /* One form of an answer that is no error. */
 struct route_reply {
         unsigned status;          /* 0 ends a list */
         const char *type;         /* of its content; NULL: application/json */
         const struct shape *body; /* NULL: not JSON, or nothing at all */
         const char *doc;
+        const struct route_header *headers; /* NULL: none but those that all answers may have */
 };
 
 /* A message on a WebSocket: with @body it is ours, with @args the client's. A table without rows will do. */
@@ -21,13 +29,6 @@ struct route_message {
         const struct json_field
                 *args; /* of what we are sent, likewise; it may have its own "type" or "action" */
         const char *doc;
-};
-
-/* A header of the request that the handler reads. */
-struct route_header {
-        const char *name; /* NULL ends a list */
-        const char *doc;
-        const char *example; /* as it is written */
 };
 
 /* A form of a request's body that is not JSON. */

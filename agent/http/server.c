@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <microhttpd.h>
 
@@ -30,6 +29,7 @@
 #include "agent/base/log.h"
 #include "agent/http/connection.h"
 #include "agent/http/idempotency.h"
+#include "agent/http/listener.h"
 #include "agent/http/rate.h"
 #include "agent/http/request_private.h"
 #include "agent/http/router.h"
@@ -55,8 +55,8 @@ struct server {
         struct idempotency *idempotency;
         struct rates *rates;
         struct MHD_Daemon *mhd;
-        int listen_fd;
-        bool is_due; /* MHD wants to run */
+        struct listener *listener; /* NULL: drained */
+        bool is_due;               /* MHD wants to run */
         bool is_draining;
         bool has_hang_ups;  /* that MHD should be told of */
         uint64_t paused_us; /* clock_paused_us, as the connections know it */
@@ -180,6 +180,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
                                  ->connect_fd;
                 struct connection *c = connection_new(&s->connections, fd);
 
+                listener_client_came(s->listener);
                 connection_expect(c, s->options.header_timeout_ms);
                 c->owner = s;
                 connection_watch(c, &s->environment.loop->uv, on_hangup);
@@ -189,8 +190,7 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **socket_
         } else {
                 s->environment.metrics->connections--;
                 *socket_context = connection_free(*socket_context);
-                /* At its limit MHD stops listening, and only begins again when it is run once more. */
-                server_wake(s);
+                listener_client_left(s->listener);
         }
 }
 
@@ -210,8 +210,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
                                  const char *method, const char *version, const char *data,
                                  size_t *size, void **context)
 {
-        (void)cls;
-        (void)conn;
+        (void)cls, (void)conn;
         return request_access(*context, method, url, version, data, size);
 }
 
@@ -307,6 +306,7 @@ static void on_tick(uv_timer_t *tick)
 
         s->environment.metrics->connections_cut += connection_cut_expired(&s->connections);
         connection_note_progress(&s->connections);
+        listener_try_again(s->listener);
         /* Again, should MHD have had more to read than one turn allows. */
         connection_tell_hang_ups(&s->connections);
         list_for_each_safe(pos, &s->requests) {
@@ -331,7 +331,6 @@ static int start_mhd(struct server *s, struct error *err)
 {
         struct MHD_OptionItem options[] = {
                 { MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_mhd_log, s },
-                { MHD_OPTION_LISTEN_SOCKET, s->listen_fd, NULL },
                 { MHD_OPTION_CONNECTION_LIMIT, (intptr_t)s->options.max_connections, NULL },
                 { MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_CONNECTION_MEMORY, NULL },
                 { MHD_OPTION_CONNECTION_TIMEOUT,
@@ -339,14 +338,15 @@ static int start_mhd(struct server *s, struct error *err)
                 { MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, s },
                 { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s },
                 { MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, s },
-                /* Without it MHD does not use sendfile, which knows no MSG_NOSIGNAL. */
+                /* Else MHD does not use sendfile, which knows no MSG_NOSIGNAL. */
                 { MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, NULL },
                 { MHD_OPTION_END, 0, NULL },
         };
 
         s->mhd = MHD_start_daemon(
-                MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0,
-                NULL, NULL, on_access, s, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+                MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
+                        MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG,
+                0, NULL, NULL, on_access, s, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
         if (!s->mhd)
                 return error_set(err, errno > 0 ? -errno : -EIO, "start the HTTP server");
         return 0;
@@ -415,7 +415,6 @@ int server_new(const struct server_environment *e, const struct server_options *
 
         s->environment = *e;
         s->options = *o;
-        s->listen_fd = listen_fd;
         list_init(&s->connections);
         list_init(&s->requests);
         s->idempotency = idempotency_new();
@@ -426,12 +425,13 @@ int server_new(const struct server_environment *e, const struct server_options *
         if (r == 0)
                 r = start_mhd(s, err);
         if (r == 0)
+                r = listener_new(s, s->mhd, STEAL_FD(listen_fd), &s->listener, err);
+        if (r == 0)
                 r = start_handles(s, err);
         if (r < 0) {
-                if (s->mhd)
-                        MHD_stop_daemon(s->mhd);
-                else
-                        fd_close(listen_fd);
+                listener_free(s->listener);
+                MHD_stop_daemon(s->mhd); /* harmless on NULL */
+                fd_close(listen_fd);
                 free_tables(s);
                 free(s);
                 return r;
@@ -461,7 +461,7 @@ void server_drain(struct server *s, void (*on_idle)(void *arg), void *arg)
         s->is_draining = true;
         s->on_idle = on_idle;
         s->on_idle_arg = arg;
-        s->listen_fd = fd_close(MHD_quiesce_daemon(s->mhd));
+        s->listener = listener_free(s->listener);
         connection_cut_idle(&s->connections);
         stream_end_all(&s->requests);
         server_wake(s);

@@ -110,6 +110,7 @@ static json_t *example_of_member(const struct shape *s, unsigned nesting)
                 return example;
         switch (s->type) {
         case SHAPE_STRING:
+        case SHAPE_BYTES:
                 return json_string("text");
         case SHAPE_TIME:
                 return json_string(SOME_TIME);

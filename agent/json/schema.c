@@ -12,6 +12,8 @@
 
 #define MAX_UTF8 4 /* bytes of a character */
 
+#define VARIABLE "^[A-Za-z_][A-Za-z0-9_]*$" /* the name of one of the environment */
+
 static json_t *type_of(const char *name)
 {
         return json_pack("{s:s}", "type", name);
@@ -47,6 +49,8 @@ static json_t *string_schema(const struct json_field *f)
         else
                 json_object_set_new(schema, "type", json_string("string"));
         set_lengths(schema, f);
+        if (f->environment)
+                json_object_set_new(schema, "pattern", json_string(VARIABLE));
         if (f->type == JSON_FIELD_STRING && f->def_text)
                 json_object_set_new(schema, "default", json_string(f->def_text));
         return schema;
@@ -126,7 +130,7 @@ static json_t *map_schema(const struct json_field *f)
 
         if (f->environment)
                 json_object_set_new(schema, "propertyNames",
-                                    json_pack("{s:s}", "pattern", "^[A-Za-z_][A-Za-z0-9_]*$"));
+                                    json_pack("{s:s}", "pattern", VARIABLE));
         json_object_set_new(schema, "additionalProperties", item_schema(f));
         if (f->min > 0)
                 set_integer(schema, "minProperties", f->min);
@@ -301,6 +305,9 @@ static json_t *bare_member(const struct shape *s, const struct schema_names *nam
         switch (s->type) {
         case SHAPE_STRING:
                 return type_of("string");
+        case SHAPE_BYTES:
+                return json_pack("{s:s,s:s}", "type", "string", "contentMediaType",
+                                 "application/octet-stream");
         case SHAPE_TIME:
                 return json_pack("{s:s,s:s}", "type", "string", "format", "date-time");
         case SHAPE_ENUM:

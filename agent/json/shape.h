@@ -22,6 +22,7 @@
 enum shape_type {
         SHAPE_END,
         SHAPE_STRING,
+        SHAPE_BYTES,   /* a file, as a part of a form */
         SHAPE_TIME,    /* a string: RFC 3339, with a zone */
         SHAPE_ENUM,    /* a string, one of @names */
         SHAPE_INTEGER, /* at least @min, which is zero if not given */
@@ -50,6 +51,7 @@ struct shape {
                 .name = (field), .type = (kind), __VA_ARGS__ \
         }
 #define S_STRING(n, ...)    S_SHAPE_(SHAPE_STRING, n, __VA_ARGS__)
+#define S_BYTES(n, ...)     S_SHAPE_(SHAPE_BYTES, n, __VA_ARGS__)
 #define S_TIME(n, ...)      S_SHAPE_(SHAPE_TIME, n, __VA_ARGS__)
 #define S_ENUM(n, e, ...)   S_SHAPE_(SHAPE_ENUM, n, .names = (e), __VA_ARGS__)
 #define S_INTEGER(n, ...)   S_SHAPE_(SHAPE_INTEGER, n, __VA_ARGS__)

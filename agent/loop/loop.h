@@ -23,6 +23,7 @@ struct loop {
         struct histogram lag; /* of all ticks, us */
         unsigned n_jobs;      /* that workers have, or wait for one */
         uint64_t paused_us;   /* until the last tick */
+        uint64_t used_us;     /* of the processor until then, by this thread */
         void (*on_tick)(void *arg);
         void *tick_arg;
 };

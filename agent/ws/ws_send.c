@@ -14,6 +14,7 @@
 #include "agent/base/alloc.h"
 #include "agent/base/clock.h"
 #include "agent/base/limits.h"
+#include "agent/metrics.h"
 #include "agent/ws/ws_private.h"
 
 /* How long ws_finish waits for the peer to take the last frame. */
@@ -128,6 +129,7 @@ static int write_frame(struct ws *ws, char *data, size_t size)
         ws->n_burst++;
         ws->pinged_ms = ws->sent_us / 1000;
         ws->sent += size;
+        ws->server->metrics->websocket_sent += size;
         ws->was_taken = ws->has_spoken = false;
         ws->ping++;
         ws->owes_ping = true;

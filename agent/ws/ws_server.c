@@ -117,6 +117,7 @@ static int on_receive(struct ws *ws, const char *data, size_t size)
         ws->received_ms = clock_now_ms();
         ws->alive_by_ms = 0;
         ws->received += size;
+        ws->server->metrics->websocket_received += size;
         if (ws->state != WS_OPEN)
                 return 0;
         ws->message.max = ws->server->options.max_message;

@@ -12,21 +12,35 @@
 
 /* --- download --- */
 
+#define DATE "Wed, 28 Jan 2026 09:30:00 GMT"
+
+#define VERSION_HEADERS                                                                                     \
+        { "ETag", "Of a file: its version, as size and times tell it", "\"19b0-2f\"" },                     \
+        { "Last-Modified", "Of a file: when its content was last changed", DATE },                          \
+        { "Accept-Ranges", "Of a file: parts of it can be asked for", "bytes" },                            \
+        { "Content-Disposition", "Name for a copy of it", "attachment; filename=\"data.csv\"" }
+
+static const struct route_header whole_headers[] = { VERSION_HEADERS, { 0 } };
+
+static const struct route_header part_headers[] = {
+        VERSION_HEADERS, { "Content-Range", "Which part it is, of how many bytes", "bytes 0-1023/19760" }, { 0 },
+};
+
 static const struct route_reply download_replies[] = {
-        { 200, BYTES, NULL, "The whole file" },
+        { 200, BYTES, NULL, "The whole file", whole_headers },
         { 200, "application/x-tar", NULL, "An archive, with format=tar or of a directory; one that cannot be completed "
                                           "breaks the connection" },
         { 200, "application/gzip", NULL, "A packed archive, with format=tar.gz" },
-        { 206, BYTES, NULL, "The part that the header Range asks for; Content-Range says which it is" },
-        { 304, NULL, NULL, "Nothing, because the file is still the one of If-None-Match or If-Modified-Since" },
+        { 206, BYTES, NULL, "The part that the header Range asks for; Content-Range says which it is",
+          part_headers },
+        { 304, NULL, NULL, "Nothing, because the file is still the one of If-None-Match or If-Modified-Since",
+          whole_headers },
         { 0 },
 };
 
 static const enum problem download_problems[] = {
         FILES_LONG_PROBLEMS, PROBLEM_TOO_LARGE, PROBLEM_PRECONDITION_FAILED, PROBLEM_RANGE_NOT_SATISFIABLE, N_PROBLEMS,
 };
-
-#define DATE "Wed, 28 Jan 2026 09:30:00 GMT"
 
 static const struct route_header download_headers[] = {
         { "Range", "The part that is wanted; several parts are not answered, but the whole", "bytes=0-1023" },
@@ -88,7 +102,7 @@ static const struct shape form_shape[] = {
         S_STRING("mode", .optional = true, .doc = "As in the query: permissions, octal digits"),
         S_STRING("overwrite", .optional = true, .doc = "As in the query: true or false"),
         S_STRING("extract", .optional = true, .doc = "As in the query: true or false; comes before the file"),
-        S_STRING("file", .doc = "A part with a filename, which counts where path is a directory. There may be several"),
+        S_BYTES ("file", .doc = "A part with a filename, which counts where path is a directory. There may be several"),
         S_END
 };
 

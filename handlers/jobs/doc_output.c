@@ -48,6 +48,16 @@ static const enum problem output_problems[] = {
         PROBLEM_UNAVAILABLE, N_PROBLEMS,
 };
 
+static const struct route_header raw_headers[] = {
+        { "X-Output-Offset", "Of bytes of one stream: where the first of them is in the stream", "0" },
+        { "X-Next-Offset", "Of bytes of one stream: offset behind the last of them", "3" },
+        { "X-Output-Total", "Of bytes of one stream: how many there were so far", "3" },
+        { "X-Output-Lost", "Of bytes of one stream: how many of those that were asked for are not kept any more", "0" },
+        { "X-Output-Dropped", "Of bytes of one stream: how many of all are not kept any more", "0" },
+        { "X-Process-Status", "The process's status", "running" },
+        { 0 },
+};
+
 const struct route_doc job_output_get_doc = {
         .description = "With one `stream` and without `follow` the answer is the bytes themselves, and its headers "
                        "tell where they are: `X-Output-Offset`, `X-Next-Offset`, `X-Output-Total`, `X-Output-Lost` and "
@@ -55,7 +65,7 @@ const struct route_doc job_output_get_doc = {
                        "that have such a line for data. `X-Process-Status` is there in any case.\n\n"
                        "An answer without its last line was cut: ask again from the offsets behind the last line.",
         .replies = (const struct route_reply[]){
-                { 200, "application/octet-stream", NULL, "Bytes of one stream" },
+                { 200, "application/octet-stream", NULL, "Bytes of one stream", raw_headers },
                 { 200, "application/x-ndjson", line_shape, "Lines of JSON" },
                 { 200, "application/x-ndjson", last_shape, "The last of them" },
                 { 200, "text/event-stream", line_shape, NULL },

@@ -35,7 +35,8 @@ struct submission {
         struct app *app;
         json_t *program; /* a reference, which the registry borrows; NULL: it has accepted the job, or not */
         bool is_async;
-        struct job *job; /* a reference; NULL: not accepted yet */
+        const char *language; /* a constant; NULL: a command */
+        struct job *job;      /* a reference; NULL: not accepted yet */
         struct job_watch watch;
         struct timer *timer;
 };
@@ -195,6 +196,8 @@ static void on_added(void *arg, struct job *job, const struct error *err)
         struct submission *s = arg;
 
         json_decref(STEAL(s->program));
+        if (!job)
+                tally_refused_job(s->app, s->language);
         if (!s->request) { /* the client has left; what it wanted is done all the same */
                 submission_free(s);
                 return;
@@ -243,6 +246,7 @@ int submission_start(struct request *req, struct job_new *spec, json_t *program,
         s->request = request_ref(req);
         s->program = program;
         s->is_async = is_async;
+        s->language = spec->language;
         list_append(&submissions, &s->link);
         request_on_cancel(req, on_cancel, s);
 

@@ -97,13 +97,14 @@ static bool check_program(struct request *req, const struct run_spec *spec,
 }
 
 /* A job is kept until its callback is delivered or given up, so their number is bounded here. */
-static bool has_room_for_callback(struct request *req)
+static bool has_room_for_callback(struct request *req, enum language language)
 {
-        const struct app *app = request_app(req);
+        struct app *app = request_app(req);
         uint64_t max = app->config->webhook_max_queued;
 
         if (jobs_n_callbacks(app->jobs) < max)
                 return true;
+        tally_refused_job(app, language_name(language));
         request_set_header(req, "Retry-After", "1");
         request_fail(req, PROBLEM_LIMIT_REACHED,
                      "webhook-max-queued reached: %llu callbacks are not delivered yet; try again "
@@ -112,11 +113,12 @@ static bool has_room_for_callback(struct request *req)
         return false;
 }
 
-static bool check_callback(struct request *req, const struct execute_async_args *args)
+static bool check_callback(struct request *req, const struct execute_async_args *args,
+                           enum language language)
 {
         struct error err = ERROR_INIT;
 
-        if (!has_room_for_callback(req))
+        if (!has_room_for_callback(req, language))
                 return false;
 
         if (webhook_check_url(request_app(req)->webhooks, args->callback_url, &err) == 0 &&
@@ -233,7 +235,7 @@ int execute_async_post(struct request *req)
         struct request_repeat repeat;
 
         if (answer_repeat(req, &repeat) || !check_program(req, &spec, &args->job) ||
-            !check_callback(req, args))
+            !check_callback(req, args, spec.language))
                 return 0;
         return submit_code(req, &args->execute, &args->job, &repeat, args->callback_url);
 }

@@ -263,6 +263,10 @@ const struct family families[] = {
         COUNTER  ("http_rate_limited_requests", AT(metrics.refused_rate),
                   .help = "Requests beyond what the option rate-limit allows."),
         COUNTER  ("websockets", AT(metrics.websockets_total), .help = "WebSockets that were opened."),
+        COUNTER  ("websocket_received_bytes", .unit = "bytes", AT(metrics.websocket_received),
+                  .help = "Messages that came on WebSockets."),
+        COUNTER  ("websocket_sent_bytes", .unit = "bytes", AT(metrics.websocket_sent),
+                  .help = "Messages that were sent on WebSockets."),
         GAUGE    ("open_websockets", AT(metrics.websockets), .help = "WebSockets that are open."),
 
         COUNTER  ("executions", .labels = { "language", "mode", "outcome" }, .collect = collect_executions,

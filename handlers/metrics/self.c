@@ -6,6 +6,7 @@
 #include "handlers/metrics/self.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,14 +31,18 @@ static struct {
         uint64_t counted_ms;
 } census;
 
-/* -1: there are more than @max. */
+/* -1: there are more than @max. Who has no descriptor left for the directory has as many as there may be. */
 static int64_t list_fds(uint64_t max)
 {
         DIR *dir = opendir(FD_DIRECTORY);
+        struct rlimit limit = { .rlim_cur = 0 };
         uint64_t n = 0;
 
-        if (!dir)
-                return 0;
+        if (!dir) {
+                if (errno == EMFILE)
+                        (void)getrlimit(RLIMIT_NOFILE, &limit); /* cannot fail */
+                return (int64_t)limit.rlim_cur;
+        }
         while (n <= max + 3 && readdir(dir))
                 n++;
         closedir(dir);
@@ -82,19 +87,21 @@ static uint64_t count_fds(struct loop *l)
         return self_count_fds(l);
 }
 
+/* The last known, where no descriptor is left. */
 static uint64_t resident_bytes(void)
 {
+        static uint64_t last;
         CLEANUP(fd_close) int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
         unsigned long long total, resident;
         char text[128];
         ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
         if (n <= 0)
-                return 0;
+                return last;
         text[n] = '\0';
-        if (sscanf(text, "%llu %llu", &total, &resident) != 2)
-                return 0;
-        return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+        if (sscanf(text, "%llu %llu", &total, &resident) == 2)
+                last = resident * (uint64_t)sysconf(_SC_PAGESIZE);
+        return last;
 }
 
 static uint64_t microseconds(const struct timeval *t)

@@ -144,7 +144,7 @@ const struct route_doc metrics_stream_get_doc = {
                        "is an event named snapshot, whose data is the document of GET /metrics/snapshot; or a line, with "
                        "`Accept: application/x-ndjson`. Who reads too slowly misses some: at most one waits.",
         .replies = (const struct route_reply[]){
-                { 200, SSE_TYPE, NULL, "Server-sent events." },
+                { 200, SSE_TYPE, metrics_snapshot_shape, "Server-sent events." },
                 { 200, STREAM_TYPE_NDJSON, metrics_snapshot_shape,
                   "Lines, each of which is a snapshot; empty ones say only that the agent is still there." },
                 { 0 } },

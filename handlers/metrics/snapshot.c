@@ -126,7 +126,8 @@ static json_t *describe_space(uint64_t total, uint64_t used, uint64_t free_bytes
 {
         return json_pack("{s:I, s:I, s:I, s:f}", "total", (json_int_t)total, "used",
                          (json_int_t)used, "free", (json_int_t)free_bytes, "usage_percent",
-                         total > 0 ? (double)used * 100 / (double)total : 0.0);
+                         used + free_bytes > 0 ? (double)used * 100 / (double)(used + free_bytes)
+                                               : 0.0);
 }
 
 static json_t *describe_system(const struct host_sample *h)

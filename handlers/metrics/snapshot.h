@@ -30,6 +30,8 @@ extern const struct shape metrics_snapshot_shape[];
         X("bytes_sent", sent, "Bodies of all answers")                                             \
         X("websockets", metrics.websockets, "Open WebSockets")                                     \
         X("websockets_total", metrics.websockets_total, "WebSockets since the start")              \
+        X("websocket_bytes_received", metrics.websocket_received, "Messages that came on them")    \
+        X("websocket_bytes_sent", metrics.websocket_sent, "Messages that were sent on them")       \
         X("terminals", terminals, "Open terminals")                                                \
         X("terminals_total", metrics.terminals_total, "Terminals since the start")                 \
         X("watches", watches.n_watches, "Watches of files")                                        \

@@ -89,8 +89,14 @@ static int start(struct request *req, bool is_events)
         static const struct stream_ops lines = { NULL, on_closed, STREAM_HEARTBEAT_NDJSON };
         static const struct stream_ops events = { NULL, on_closed, SSE_HEARTBEAT };
         const struct metrics_stream_args *args = request_args(req);
-        struct metrics_stream *s = xnew(struct metrics_stream);
+        struct metrics_stream *s;
 
+        if (n_streams >= LIMIT_METRICS_STREAMS)
+                return request_fail(req, PROBLEM_LIMIT_REACHED,
+                                    "%d clients follow the metrics already; try again when one of "
+                                    "them has left",
+                                    LIMIT_METRICS_STREAMS);
+        s = xnew(struct metrics_stream);
         n_streams++;
         s->app = request_app(req);
         s->is_events = is_events;
@@ -120,11 +126,6 @@ int metrics_stream_get(struct request *req)
 {
         bool is_lines = accept_prefers(request_header(req, "Accept"), STREAM_TYPE_NDJSON, SSE_TYPE);
 
-        if (n_streams >= LIMIT_METRICS_STREAMS)
-                return request_fail(req, PROBLEM_LIMIT_REACHED,
-                                    "%d clients follow the metrics already; try again when one of "
-                                    "them has left",
-                                    LIMIT_METRICS_STREAMS);
         request_set_header(req, "Vary", "Accept");
         return metrics_when_fresh(req, is_lines ? start_lines : start_events);
 }

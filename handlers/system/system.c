@@ -102,14 +102,15 @@ static json_t *describe_network(const struct host_facts *f, const struct host_sa
                          "tx_packets", (json_int_t)s->network.tx_packets);
 }
 
-/* What a program would find that is executed now. */
+/* What a program would find that is executed now; without what clients have set, which is for those with a token. */
 static json_t *describe_environment(const struct app *app, bool has_token)
 {
         CLEANUP(strv_free) char **envp = NULL;
         const struct credentials *user = supervisor_user(app->supervisor);
 
         /* -E2BIG: too much for a program; then there is nothing to tell. */
-        (void)environment_build(user, variables_get(app->variables), NULL, NULL, &envp);
+        (void)environment_build(user, has_token ? variables_get(app->variables) : NULL, NULL, NULL,
+                                &envp);
         return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}",                                   //
                          "shell", text(envp ? environment_get(envp, "SHELL") : user->shell), //
                          "path", text(envp ? environment_get(envp, "PATH") : NULL),          //

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fixtures: one agent per file for what needs no special options, and a maker for the rest."""
 
+import signal
+
 import httpx
 import pytest
 
@@ -10,6 +12,8 @@ from lib.waiting import is_plain_build, wrapper
 
 
 def pytest_configure():
+    # Shells start what runs in the background without it, and all that is started here would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     economy.return_freed_memory()
     economy.load_authorities_once()
     if not BINARY.is_file():

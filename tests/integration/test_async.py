@@ -13,6 +13,7 @@ import pytest
 
 from lib.expect import expect_error, expect_json
 from lib.jobs import kill, wait_for, wait_for_end
+from lib.metrics import expect_changes
 from lib.webhooks import SECRET, Receiver, body_of, deliver, start, state_of, wait_for_state
 from lib.waiting import wait_until
 
@@ -431,7 +432,8 @@ def test_too_many(new_agent, receiver):
     agent = new_agent(**OPTIONS, webhook_max_queued=2)
     slow = [start(agent, receiver.url("/ok"), code="read line", language="bash") for _ in range(2)]
     body = {"code": "true", "language": "bash", "callback_url": receiver.url("/ok")}
-    refused = agent.http.post("/execute/async", json=body)
+    with expect_changes(agent, "executions_total", {("bash", "background", "refused"): 1}):
+        refused = agent.http.post("/execute/async", json=body)
     expect_error(refused, 429, "RATE_LIMIT_EXCEEDED")
     assert "webhook-max-queued" in refused.json()["message"] and refused.headers["Retry-After"] == "1"
     expect_json(agent.http.post("/execute/background", json={"code": "true", "language": "bash"}))

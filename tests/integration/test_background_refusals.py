@@ -10,6 +10,7 @@ import pytest
 
 from lib.expect import expect_error, expect_json
 from lib.jobs import job_of, page_of, start, wait_for_end
+from lib.metrics import expect_changes
 from lib.waiting import wait_until, wrapper
 
 CALLBACK = "http://127.0.0.1:9/nobody"
@@ -173,9 +174,10 @@ def test_no_place_for_jobs(new_agent):
     away = jobs.with_name("away")
     jobs.rename(away)
     jobs.write_text("in the way")
-    document = expect_error(
-        agent.http.post("/commands/background", json={"command": "true"}), 503, "SERVICE_UNAVAILABLE"
-    )
+    with expect_changes(agent, "executions_total", {("command", "background", "refused"): 1}):
+        document = expect_error(
+            agent.http.post("/commands/background", json={"command": "true"}), 503, "SERVICE_UNAVAILABLE"
+        )
     assert document["message"].startswith("nothing was started: ") and str(jobs) in document["message"]
     jobs.unlink()
     away.rename(jobs)

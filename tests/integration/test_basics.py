@@ -12,7 +12,7 @@ import pytest
 from lib import raw
 from lib.agent import BINARY, base_environment, option_arguments
 from lib.expect import REQUEST_ID, TIMESTAMP, expect_error, expect_json
-from lib.waiting import wait_until
+from lib.waiting import listens, wait_until
 
 ORIGIN = "https://app.example.com"
 
@@ -54,6 +54,9 @@ def test_info_is_the_union_of_both_generations(agent):
     for name in ("agent", "vm_id", "agent_version", "version", "os", "arch", "platform", "start_time"):
         assert isinstance(info[name], str) and info[name], name
     assert info["port"] == info["vm_port"] == str(agent.port)
+    links = expect_json(agent.anonymous.get("/system"))["network"]["interfaces"]
+    known = [row["ip"] for row in links if not row["loopback"] and row["ip"] and ":" not in row["ip"]]
+    assert info["ip"] == info["vm_ip"] == (known or [""])[0]
     assert isinstance(info["uptime_seconds"], (int, float))
     assert isinstance(info["features"], dict)
     assert "POST /execute" in info["endpoints"].values()
@@ -265,7 +268,7 @@ def test_every_request_has_an_access_line(agent):
 def test_a_unix_socket_is_served(tmp_path):
     path = tmp_path / "agent.sock"
     with listening_on(f"unix:{path}", tmp_path) as process:
-        wait_until(path.exists, "socket")
+        wait_until(lambda: listens(path), "socket")
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://agent") as client:
             wait_until(lambda: answers(client), "answer over the unix socket", timeout=10)
             assert expect_json(client.get("/health"))["status"] == "healthy"

@@ -288,7 +288,8 @@ def test_statistics(new_agent):
         name: numbers[name] for name in ("cache", "hits", "misses", "count")
     }
     seen = expect_json(agent.http.get("/metrics/snapshot"))["cache"]
-    assert seen == {name: numbers[name] for name in ("size", "hits", "misses", "hit_rate")}
+    expected = {name: numbers[name] for name in ("size", "hits", "misses", "hit_rate")}
+    assert seen == {**expected, "entries": numbers["count"]}
 
     done = clear(agent)
     assert done["success"] is True and done["message"] == "Cache cleared successfully"

@@ -61,6 +61,29 @@ def test_messages(document):
         assert len(found) == 1 and expected in found[0], found
 
 
+OUTPUT = "/execute/processes/x/output"
+LAST = (
+    b'{"type":"end","status":"completed","exit_code":0,"reason":"exit","next_offset":{"stdout":0,"stderr":0},'
+    b'"timestamp":"2026-01-15T10:30:00.123Z"}'
+)
+
+
+def test_lines_and_events(document):
+    def found(text, content_type="application/x-ndjson"):
+        return document.item_findings("GET", OUTPUT, 200, content_type, text)
+
+    assert found(b"\n" + LAST + b'\n{"half') == []
+    assert found(b": heartbeat\n\nid: 0,0\ndata: " + LAST + b"\n\n", "text/event-stream") == []
+    for line in (b"x", b"{}", LAST.replace(b"{", b'{"more":1,', 1)):
+        assert found(line + b"\n") and found(b"data: " + line + b"\n", "text/event-stream"), line
+
+
+def test_headers(document):
+    assert document.header_findings("GET", OUTPUT, 200, ["Date", "X-Next-Offset", "x-request-id"]) == []
+    assert document.header_findings("HEAD", OUTPUT, 404, ["X-Other"]) == []
+    assert len(document.header_findings("GET", OUTPUT, 200, ["X-Next-Offset", "X-Other"])) == 1
+
+
 def small_document(schema):
     content = {"application/json": {"schema": schema}}
     components = {
@@ -109,6 +132,27 @@ def test_every_client_is_watched(agent, monkeypatch):
         ("HEAD", PATH, 200),
     ]
     assert seen[1][4].startswith(b'{"exists":true') and seen[2][4] is None
+
+
+def test_names_in_paths_may_have_slashes(agent, monkeypatch):
+    seen = []
+    monkeypatch.setattr(answers.Document, "answer_findings", lambda _, *answer: seen.append(answer[:3]) or [])
+    agent.http.delete("/env/a%2Fb?x=/y")
+    assert len(seen) == 1 and answers.document().operation(*seen[0][:2])[0] == "/env/{key}"
+
+
+def test_streams_are_watched(agent):
+    """Even if they are left before their end."""
+    compile_schema = answers.document().compile
+    answers.document().item_validator.cache_clear()
+    try:
+        answers.document().compile = lambda _: compile_schema(False)
+        with agent.http.stream("GET", "/metrics/stream", params={"interval": 1}) as response:
+            assert any(line.startswith("data:") for line in response.iter_lines())
+    finally:
+        del answers.document().compile
+        answers.document().item_validator.cache_clear()
+    assert any("/metrics/stream 200 text/event-stream" in finding for finding in answers.take_findings())
 
 
 def test_other_servers_are_not_watched(monkeypatch):

@@ -281,6 +281,10 @@ def test_terminals_and_websockets(agent):
         for path in (COMMANDS, "/terminal"):
             with Stream(agent, path):
                 pass
+    with expect_changes(agent, "websocket_received_bytes_total", {(): len('{"type": "ping"}')}):
+        with Stream(agent, COMMANDS) as stream:
+            stream.send(type="ping")
+            assert stream.receive()["type"] == "pong"
     with Stream(agent, COMMANDS):
         wait_until(lambda: metrics.samples(agent)["open_websockets",] == 1, "the WebSocket")
 

@@ -92,12 +92,15 @@ def test_intervals_that_are_none(agent, interval):
     expect_error(response, 400, "INVALID_REQUEST", "/interval")
 
 
-def test_only_so_many(agent):
+def test_only_so_many(new_agent):
+    """Also when all come before the machine has been looked at for the first time."""
+    agent = new_agent()
     with contextlib.ExitStack() as stack:
-        for _ in range(LIMIT):
-            client = stack.enter_context(raw.RawConnection(agent.port))
+        clients = [stack.enter_context(raw.RawConnection(agent.port)) for _ in range(LIMIT + 4)]
+        for client in clients:
             client.send(raw.head("GET", PATH, agent._headers))
-        wait_until(lambda: agent.gauges()["metrics_streams"] == LIMIT, "all streams")
+        statuses = [client.read_head().status_code for client in clients]
+        assert (statuses.count(200), statuses.count(429)) == (LIMIT, 4)
         document = expect_error(agent.http.get(PATH), 429, "RATE_LIMIT_EXCEEDED")
         assert str(LIMIT) in document["error"]
     wait_until(lambda: agent.gauges()["metrics_streams"] == 0, "the end of the streams")

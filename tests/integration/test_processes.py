@@ -20,7 +20,7 @@ from lib import procfs
 from lib.agent import BINARY
 from lib.expect import expect_error, expect_json, expect_result
 from lib.processes import MAX_LIMIT, SLEEPER, child, listing, row_of, rows_by_pid
-from lib.waiting import wait_until
+from lib.waiting import listens, wait_until
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
 
@@ -432,7 +432,7 @@ def test_what_is_hidden_is_not_there(new_agent):
     )
     try:
         socket = directory / "r" / "socket"
-        wait_until(lambda: socket.exists() or process.poll() is not None, "an agent of nobody")
+        wait_until(lambda: listens(socket) or process.poll() is not None, "an agent of nobody")
         if process.poll() is not None:
             pytest.skip("no agent without privileges here")
         transport = httpx.HTTPTransport(uds=str(socket), retries=3)

@@ -106,9 +106,9 @@ def test_the_id_of_the_execution_is_shown_of_all_that_is_forked(server, tmp_path
     main.write_text(
         "import os\n"
         "pid = os.fork()\n"
+        "pid and os.waitpid(pid, 0)\n"
         "shown = open('/proc/self/environ').read().split('\\0')\n"
         "print(f\"VM_AGENT_EXECUTION_ID={os.environ['VM_AGENT_EXECUTION_ID']}\" in shown, flush=True)\n"
-        "pid and os.waitpid(pid, 0)\n"
     )
     assert child.run(tmp_path, main, ENVIRONMENT).out == b"True\nTrue\n"
 

@@ -15,22 +15,29 @@ from lib.ws_raw import handshake
 
 
 @pytest.fixture
-def limited(new_agent):
-    """limited(N) → an agent with that limit, and a client whose subject is not the tests' own, which look after it."""
+def limited(new_agent, tmp_path):
+    """limited(N) → an agent with that limit, and a client whose subject is not the tests' own. It ends without a limit:
+    they may have to look more often than that until it has nothing to do."""
+    file = tmp_path / "limited.conf"
 
     def start(limit):
-        agent = new_agent(rate_limit=limit)
-        return agent, client(agent, "somebody")
+        file.write_text(f"rate-limit = {limit}\n")
+        agents.append(new_agent(config=file))
+        return agents[-1], client(agents[-1], "somebody")
 
     def client(agent, subject):
         headers = tokens.bearer(tokens.token(sub=subject))
         clients.append(httpx.Client(base_url=agent.url, headers=headers, timeout=30))
         return clients[-1]
 
-    clients = []
+    agents, clients = [], []
     yield start
     for one in clients:
         one.close()
+    file.write_text("")
+    for agent in agents:
+        agent.signal(signal.SIGHUP)
+        wait_until(lambda agent=agent: "reloaded" in agent.log(), "reload")
 
 
 def rate(response):

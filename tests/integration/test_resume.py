@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import platform
 import signal
 import socket
 import time
@@ -12,7 +13,8 @@ import pytest
 
 from lib import procfs
 from lib.agent import MARK
-from lib.jobs import start_id, wait_for_end, wait_for_output
+from lib.halted import halted_at_syscall
+from lib.jobs import start_id, wait_for, wait_for_end, wait_for_output
 from lib.raw import ConnectionEnded, RawConnection, head, post
 from lib.stream import CODE, Stream
 from lib.tokens import bearer, token
@@ -20,11 +22,13 @@ from lib.waiting import time_factor, wait_until
 from lib.warm import pool, wait_ready, warm_up
 from lib.ws_raw import RawWebSocket
 
-TIMEOUT = 2 * time_factor()
+# Far more than what is done until the pause takes on a busy machine.
+TIMEOUT = 3 + 2 * time_factor()
 # So that whoever counted it would kill.
 PAUSE = TIMEOUT + 1
 
 TCP_REPAIR = 19
+READ = {"x86_64": 0, "aarch64": 63}
 
 # A second of work in small steps: a single sleep would be over when its process is resumed.
 WORK = "import time\nprint('begun', flush=True)\nfor _ in range(10): time.sleep(0.1)\nprint('done', flush=True)"
@@ -159,7 +163,7 @@ class Begun:
         """In time: with what was left of it, and not with all of it."""
         response = self.endless.read_response()
         assert response.json()["exit_code"] == 124, response.text
-        assert time.monotonic() - resumed < TIMEOUT + 0.5 * time_factor()
+        assert time.monotonic() - resumed < TIMEOUT + PAUSE / 2
         self.endless.close()
 
 
@@ -180,7 +184,7 @@ def expect_new_pools(agent, before):
 def expect_deadlines(agent):
     begun = time.monotonic()
     assert agent.execute(ENDLESS, timeout=1).json()["exit_code"] == 124
-    assert 1 <= time.monotonic() - begun < 2 * time_factor()
+    assert 1 <= time.monotonic() - begun < 5 * time_factor()
 
 
 def test_a_pause_ends_nothing_but_what_is_dead(new_agent):
@@ -210,3 +214,18 @@ def test_a_pause_ends_nothing_but_what_is_dead(new_agent):
         expect_cut(silent, 10)
         assert live.socket.ping().wait(10 * time_factor()), "who answers pings stays"
     silent.connection.close()
+
+
+@pytest.mark.skipif(platform.machine() not in READ, reason="another system call table")
+def test_a_keeper_is_paused_in_the_middle_of_its_work(new_agent):
+    """Not while it waits: with much output that is no more likely."""
+    agent = new_agent()
+    first, second = agent.directory / "first", agent.directory / "second"
+    command = f"until [ -e {first} ]; do sleep 0.01; done; echo x; until [ -e {second} ]; do sleep 0.01; done; echo done"
+    job = start_id(agent, command, timeout=3)
+    wait_for(agent, job)
+    (keeper,) = agent.keepers()
+    with halted_at_syscall(keeper, READ[platform.machine()], first.touch):
+        time.sleep(3.5)  # the pause itself
+    second.touch()
+    assert wait_for_end(agent, job)["status"] == "completed"

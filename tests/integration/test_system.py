@@ -7,7 +7,9 @@ import os
 import platform
 import pwd
 import shutil
+import signal
 import socket
+import subprocess
 
 import httpx
 import pytest
@@ -133,6 +135,17 @@ def test_variables_are_for_those_with_a_token(new_agent):
         assert "value of it" not in answer.text
 
 
+def test_paths_that_clients_set_are_variables_too(new_agent):
+    agent = new_agent()
+    hidden = {"PATH": "/usr/bin:/bin:/hidden/tools", "HOME": "/hidden/home", "SHELL": "/hidden/shell"}
+    expect_json(agent.http.patch("/env", json={"env_vars": hidden}))
+    shown = system(agent)["environment"]
+    assert [shown["path"], shown["home"], shown["shell"]] == list(hidden.values())
+    answer = agent.anonymous.get("/system")
+    assert expect_json(answer)["environment"]["path"]
+    assert "hidden" not in answer.text
+
+
 def test_it_can_be_closed(new_agent):
     agent = new_agent(public_info="false")
     expect_error(agent.anonymous.get("/system"), 401, "AUTHENTICATION_REQUIRED")
@@ -152,6 +165,30 @@ def test_many_who_are_the_first(new_agent):
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         assert all(pool.map(ask, range(20)))
     agent.wait_until_idle()
+
+
+SILENT_DISK = """
+#include <unistd.h>
+int statvfs(const char *path, void *ret) { for (;;) pause(); }
+int statvfs64(const char *path, void *ret) { for (;;) pause(); }
+"""
+
+
+@pytest.mark.plain_build
+def test_a_disk_that_does_not_answer_holds_up_nothing(new_agent, tmp_path, monkeypatch):
+    """Not the readings of all else, and not the agent's end: the worker that asked will never come back."""
+    source, library = tmp_path / "silent.c", tmp_path / "silent.so"
+    source.write_text(SILENT_DISK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    with monkeypatch.context() as patch:
+        patch.setenv("LD_PRELOAD", str(library))
+        agent = new_agent()
+    found = expect_json(agent.http.get("/system"))
+    assert found["disk"] is None and found["memory"]["total"] > 0
+    assert expect_json(agent.http.get("/metrics/snapshot"))["system"]["memory"]["total"] > 0
+    agent.signal(signal.SIGTERM)
+    assert agent.wait_for_exit(30) == 0
+    assert "workers do not come back" in agent.log_tail()
 
 
 def test_readings_go_on_while_somebody_asks(agent):

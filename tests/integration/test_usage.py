@@ -9,7 +9,7 @@ import pytest
 from lib.agent import Agent
 from lib.executions import WAYS, result_of
 from lib.expect import expect_json, expect_result
-from lib.jobs import job_of, jobs_of, start_id, wait_for
+from lib.jobs import job_of, jobs_of, start_id, wait_for, wait_for_output
 from lib.webhooks import Receiver, body_of, deliver
 
 MB = 1 << 20
@@ -100,8 +100,8 @@ def test_the_killed_have_used_something_too(agent):
 
 
 def test_what_runs_has_none_yet(agent):
-    identifier = start_id(agent, "exec sleep 1000")
-    wait_for(agent, identifier)
+    identifier = start_id(agent, "echo begun; sleep 1000")
+    wait_for_output(agent, identifier, "begun")  # before that there is hardly a program
     assert job_of(agent, identifier)["usage"] is None
     agent.http.post(f"/execute/kill/{identifier}", json={"grace": 0})
     wait_for(agent, identifier, "killed")

@@ -3,7 +3,8 @@
 agent under test. What is found makes the test fail when it is over: tests expect errors and catch them, and clients run
 in threads, so nothing is raised where it is found.
 
-Not looked at: what is not read to its end, what is larger than 1 MiB, and the answers to raw sockets."""
+Of lines and events those are looked at that were read. Not looked at: JSON that is not read to its end, what is larger
+than 1 MiB, and the answers to raw sockets."""
 
 import functools
 
@@ -11,7 +12,7 @@ import httpx
 import websockets.asyncio.client
 import websockets.sync.client
 
-from lib.openapi import JSON, Document
+from lib.openapi import ITEMS, JSON, Document, plain_type
 
 MAX_SIZE = 1 << 20
 MAX_FINDINGS = 20
@@ -49,14 +50,16 @@ class Reader:
 
     def __init__(self, request, response):
         self.method = request.method
-        self.path = httpx.URL(request.url).path
+        self.path = request.url.raw_path.decode("ascii").split("?")[0]
         self.status = response.status_code
         self.type = response.headers.get("content-type")
+        self.has_items = plain_type(self.type or "") in ITEMS
         self.pieces = []
         self.size = 0
         has_body = self.method != "HEAD" and "content-encoding" not in response.headers
-        self.wants_body = has_body and (self.type or "").startswith(JSON)
-        if not self.wants_body:
+        self.wants_body = has_body and (self.has_items or plain_type(self.type or "") == JSON)
+        look(document().header_findings, self.method, self.path, self.status, list(response.headers))
+        if not self.wants_body or self.has_items:
             self.check(None)
 
     def add(self, piece):
@@ -66,8 +69,14 @@ class Reader:
 
     def end(self):
         """All of it was read."""
-        if self.wants_body:
+        if self.wants_body and not self.has_items:
             self.check(b"".join(self.pieces) if self.size <= MAX_SIZE else None)
+
+    def close(self):
+        """No more of it will be read."""
+        if self.wants_body and self.has_items:
+            look(document().item_findings, self.method, self.path, self.status, self.type, b"".join(self.pieces))
+            self.wants_body = False
 
     def check(self, body):
         look(document().answer_findings, self.method, self.path, self.status, self.type, body)
@@ -87,6 +96,7 @@ class Body(httpx.SyncByteStream):
         self.reader.end()
 
     def close(self):
+        self.reader.close()
         self.stream.close()
 
 
@@ -104,6 +114,7 @@ class AsyncBody(httpx.AsyncByteStream):
         self.reader.end()
 
     async def aclose(self):
+        self.reader.close()
         await self.stream.aclose()
 
 

@@ -15,8 +15,8 @@ libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_
 libc.ptrace.restype = ctypes.c_long
 
 
-def _ptrace(request, thread):
-    if libc.ptrace(request, thread, None, None) < 0:
+def ptrace(request, thread, address=None, data=None):
+    if libc.ptrace(request, thread, address, data) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
@@ -26,19 +26,20 @@ def frozen_workers(agent):
     that is done with a file."""
     pid = agent.process.pid
     held = []
+    agent.gauges()  # the machine's readings are there for some time, so that these can be asked for again
     try:
         for thread in map(int, os.listdir(f"/proc/{pid}/task")):
             if thread == pid:
                 continue
             try:
-                _ptrace(PTRACE_SEIZE, thread)
+                ptrace(PTRACE_SEIZE, thread)
             except PermissionError:
                 pytest.skip("threads cannot be held up here")
             held.append(thread)
-            _ptrace(PTRACE_INTERRUPT, thread)
+            ptrace(PTRACE_INTERRUPT, thread)
             os.waitpid(thread, WALL)
         assert held, "the agent has no workers"
         yield
     finally:
         for thread in held:
-            _ptrace(PTRACE_DETACH, thread)
+            ptrace(PTRACE_DETACH, thread)

@@ -10,7 +10,16 @@ import subprocess
 import jsonschema_rs
 
 JSON = "application/json"
+LINES, EVENTS = "application/x-ndjson", "text/event-stream"
+ITEMS = (LINES, EVENTS)  # have a schema of each of them
 NO_CONTENT = (101, 204, 304)
+
+# What any server may say, about the connection or to browsers and proxies.
+COMMON_HEADERS = set(
+    "cache-control connection content-length content-security-policy content-type date referrer-policy "
+    "sec-websocket-accept sec-websocket-extensions sec-websocket-protocol transfer-encoding upgrade vary "
+    "x-accel-buffering x-content-type-options".split()
+)
 
 
 def resolve(document, reference):
@@ -86,6 +95,8 @@ class Document:
         self.find_path = functools.lru_cache(4096)(self._find_path)
         self.content = functools.cache(self._content)
         self.validator = functools.cache(self._validator)
+        self.headers = functools.cache(self._headers)
+        self.item_validator = functools.cache(self._item_validator)
         self.message_validator = functools.cache(self._message_validator)
 
     @classmethod
@@ -140,6 +151,40 @@ class Document:
             f"{where}: {text}"
             for text in findings(self.validator(method, operation[0], status, content_type), body)
         ]
+
+    def header_findings(self, method, path, status, names):
+        """Headers of an answer that was no error which are not documented."""
+        operation = self.operation(method, path)
+        if operation is None or status >= 400:
+            return []
+        documented = self.headers("GET" if method == "HEAD" else method, operation[0], status)
+        return [
+            f"{method} {operation[0]} {status}: the header {name} is not documented"
+            for name in map(str.lower, names)
+            if name not in documented and name not in COMMON_HEADERS and not name.startswith("access-control-")
+        ]
+
+    def _headers(self, method, template, status):
+        found = self.document["paths"][template][method.lower()]["responses"].get(str(status), {})
+        response = resolve(self.document, found["$ref"]) if "$ref" in found else found
+        return {name.lower() for name in response.get("headers", ())}
+
+    def item_findings(self, method, path, status, content_type, text):
+        """What is wrong with lines of JSON, or events that have it as their data, as far as they are complete."""
+        operation = self.operation(method, path)
+        where = (method, operation and operation[0], status)
+        content_type = plain_type(content_type)
+        if operation is None or content_type not in (self.content(*where) or {}):
+            return []  # found already
+        lines = text.split(b"\n")[:-1]
+        if content_type == EVENTS:
+            lines = [line.removeprefix(b"data:") for line in lines if line.startswith(b"data:")]
+        validator = self.item_validator(*where, content_type)
+        place = f"{method} {operation[0]} {status} {content_type}"
+        return [f"{place}: {finding}" for line in lines if line.strip() for finding in findings(validator, line)]
+
+    def _item_validator(self, method, template, status, content_type):
+        return self.compile(self.content(method, template, status)[content_type].get("x-item-schema", False))
 
     def message_schema(self, template, name):
         """Of a message that the agent sends, or None."""

@@ -2,6 +2,7 @@
 """Waiting for a condition with a deadline, the only kind of waiting that tests do."""
 
 import os
+import socket
 import time
 
 # How much slower than a plain build the agent may be: every deadline is multiplied by it.
@@ -57,3 +58,10 @@ def time_factor():
 
 def is_plain_build():
     return time_factor() == 1
+
+
+def listens(path):
+    """Whether somebody listens on this Unix socket: there is a moment between its name and that, and httpx forgets to
+    close what was refused."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(str(path)) == 0

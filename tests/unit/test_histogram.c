@@ -91,6 +91,18 @@ static void test_the_largest(void **state)
         assert_int_equal(h.max, UINT64_MAX / 2);
 }
 
+/* Counters never fall, whatever was seen how often. */
+static void test_more_than_32_bits(void **state)
+{
+        struct histogram h = { 0 };
+
+        (void)state;
+        histogram_record(&h, 5);
+        h.count = h.buckets[5] = UINT32_MAX;
+        histogram_record(&h, 5);
+        assert_true(histogram_between(&h, 0, 4) == h.count);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -98,6 +110,7 @@ int main(void)
                 cmocka_unit_test(test_small_values_are_exact),
                 cmocka_unit_test(test_quantiles_are_close),
                 cmocka_unit_test(test_the_largest),
+                cmocka_unit_test(test_more_than_32_bits),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <math.h>
+#include <sys/resource.h>
 
 #include "agent/base/clock.h"
 #include "agent/base/limits.h"
@@ -186,6 +187,69 @@ static void test_a_machine_that_tells_nothing(void **state)
         host_tree_free(&t);
 }
 
+/* Without descriptors nothing is known, which is not the same as nothing being there. */
+static void test_no_descriptors(void **state)
+{
+        struct host_tree t;
+        struct host_cpus usable;
+        struct host_cpu_reading cpu;
+        struct host_sample *s = calloc(1, sizeof(*s));
+        struct host_reader reader = { .root = t.root };
+        struct rlimit before, none;
+        int r;
+
+        (void)state;
+        assert_non_null(s);
+        write_machine(&t);
+        host_cpus_usable(&usable);
+        assert_int_equal(host_reader_read(&reader, &usable, &cpu, s), 0);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        r = host_reader_read(&reader, &usable, &cpu, s);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(r, -EMFILE);
+        host_reader_done(&reader);
+        free(s);
+        host_tree_free(&t);
+}
+
+/* Names and addresses alone need no readings. After a pause the machine may be another one. */
+static void test_facts_are_learned_anew_after_a_pause(void **state)
+{
+        struct loop *l = *state;
+        struct host_tree t;
+        struct waiter w = { .wait.ready = on_ready };
+        struct host *h;
+
+        write_machine(&t);
+        h = new_host(l, &t);
+        assert_int_equal(host_wait_facts(h, &w.wait), 1);
+        loop_run(l);
+        assert_int_equal(w.n_told, 1);
+        assert_string_equal(host_facts(h)->os_id, "made");
+        assert_int_equal(host_wait_facts(h, &w.wait), 0);
+
+        host_tree_write(&t, "/etc/os-release", "ID=other\n");
+        host_resumed(h);
+        w.n_told = 0;
+        assert_int_equal(host_wait_facts(h, &w.wait), 1);
+        assert_true(loop_run_until(l, is_told, &w, DEADLINE_MS));
+        assert_string_equal(host_facts(h)->os_id, "other");
+
+        assert_int_equal(host_wait(h, &w.wait), 1);
+        w.n_told = 0;
+        assert_true(loop_run_until(l, is_told, &w, DEADLINE_MS));
+        host_resumed(h);
+        assert_int_equal(host_wait(h, &w.wait), 1);
+        w.n_told = 0;
+        host_free(h); /* tells who waits */
+        assert_int_equal(w.n_told, 1);
+        host_resumed(NULL);
+        loop_run(l);
+        host_tree_free(&t);
+}
+
 static void test_facts(void **state)
 {
         struct host_facts *f = calloc(1, sizeof(*f));
@@ -250,6 +314,7 @@ static void test_disks(void **state)
         assert_int_equal(host_tree_new(&t), 0);
         host_tree_write(&t, "/data/file", "");
         host_tree_write(&t, "/snap/file", "");
+        host_tree_write(&t, "/mine/file", "");
         (void)snprintf(text, sizeof(text),
                        "1 1 254:0 / / rw - ext4 /dev/vda rw\n"
                        "2 1 0:77 / %s rw - tmpfs tmpfs rw\n"
@@ -258,7 +323,8 @@ static void test_disks(void **state)
                        "5 1 254:2 / /data/file rw - xfs /dev/vdc rw\n"
                        "6 1 7:1 / /snap ro - squashfs /dev/loop1 ro\n"
                        "7 1 254:3 / /missing rw - xfs /dev/vdd rw\n"
-                       "8 1 0:5 / /proc rw - proc proc rw\n",
+                       "8 1 0:5 / /proc rw - proc proc rw\n"
+                       "9 1 0:78 / /mine rw - fuse.made-up /dev/vde rw\n",
                        t.root);
         host_tree_write(&t, "/proc/self/mountinfo", text);
         (void)snprintf(path, sizeof(path), "%s/not/there", t.root);
@@ -283,6 +349,9 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_not_all_may_wait, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_a_machine_that_tells_nothing, loop_setup,
                                                 loop_teardown),
+                cmocka_unit_test(test_no_descriptors),
+                cmocka_unit_test_setup_teardown(test_facts_are_learned_anew_after_a_pause,
+                                                loop_setup, loop_teardown),
                 cmocka_unit_test(test_facts),
                 cmocka_unit_test(test_mounts),
                 cmocka_unit_test(test_disks),

@@ -6,11 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "agent/base/log.h"
+#include "agent/base/pauses.h"
+#include "agent/loop/lag.h"
 #include "agent/loop/loop.h"
 #include "tests/lib/loop_fixture.h"
 
@@ -69,6 +72,45 @@ static void test_lag(void **state)
 
         uv_close((uv_handle_t *)&block, NULL);
         uv_close((uv_handle_t *)&end, NULL);
+}
+
+static clock_t processor_time(void)
+{
+        struct timespec t;
+
+        assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+        return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void on_long_block(uv_timer_t *timer)
+{
+        clock_t start = processor_time();
+
+        (void)timer;
+        while (processor_time() - start < (clock_t)(PAUSE_MIN_US / 1000) + 50)
+                ;
+}
+
+static void on_tick_end(void *arg)
+{
+        loop_stop(arg);
+}
+
+/* Nobody looks at the clock meanwhile, as in a pause; but who uses the processor does not stand still. */
+static void test_a_long_block_is_no_pause(void **state)
+{
+        static uv_timer_t block, alive; /* closed in the teardown */
+        struct loop *l = *state;
+
+        assert_int_equal(uv_timer_init(&l->uv, &block), 0);
+        assert_int_equal(uv_timer_start(&block, on_long_block, 1, 0), 0);
+        assert_int_equal(uv_timer_init(&l->uv, &alive), 0);
+        assert_int_equal(uv_timer_start(&alive, on_timer, 60000, 0), 0); /* until a tick */
+        loop_on_tick(l, on_tick_end, l);
+        loop_run(l);
+        assert_true(loop_lag_max_ms(l) >= PAUSE_MIN_US / 1000 - 500);
+        uv_close((uv_handle_t *)&block, NULL);
+        uv_close((uv_handle_t *)&alive, NULL);
 }
 
 static void on_closed_close_next(uv_handle_t *handle)
@@ -130,6 +172,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_idle_loop_ends, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_stop, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_lag, loop_setup, loop_teardown),
+                cmocka_unit_test_setup_teardown(test_a_long_block_is_no_pause, loop_setup,
+                                                loop_teardown),
                 cmocka_unit_test(test_close_chain),
                 cmocka_unit_test(test_leak_is_reported),
         };

@@ -60,12 +60,29 @@ static const struct route_doc socket_doc = {
         },
 };
 
+static const struct route_header stream_headers[] = {
+        { "X-Place", "Where it begins", "7" },
+        { 0 },
+};
+
+static const struct route_doc stream_doc = {
+        .replies = (const struct route_reply[]){
+                { 200, "application/x-ndjson", thing_shape, "Lines" },
+                { 200, "application/x-ndjson", part_shape, "The last of them", stream_headers },
+                { 200, "text/event-stream", part_shape, "Events" },
+                { 200, "application/x-lines; charset=utf-8", NULL, "Text" },
+                { 200, "application/octet-stream", NULL, "Bytes" },
+                { 0 },
+        },
+};
+
 static const struct route table[] = {
         { HTTP_GET, "/things", NULL, NULL, 0, AUTH_NONE, BODY_NONE, 0, "All things", &things_doc },
         { HTTP_PUT, "/things/{id}", NULL, args, sizeof(struct args), AUTH_JWT, BODY_JSON, ROUTE_IDEMPOTENT, "Put it",
           &thing_doc },
         { HTTP_GET, "/socket", NULL, NULL, 0, AUTH_INFO, BODY_NONE, ROUTE_UPGRADE, "Talk", &socket_doc },
         { HTTP_POST, "/other", NULL, NULL, 0, AUTH_JWT, BODY_STREAM, 0, "Unknown", NULL },
+        { HTTP_GET, "/stream", NULL, NULL, 0, AUTH_JWT, BODY_NONE, 0, "All of it", &stream_doc },
 };
 /* clang-format on */
 
@@ -81,7 +98,7 @@ static int teardown(void **state)
         return 0;
 }
 
-/* What is at @path, of names with blanks between them; a number is a place in a list. NULL: nothing. */
+/* What is at @path, of names with blanks between them; a digit is a place in a list. NULL: nothing. */
 static const json_t *at(const json_t *value, const char *path)
 {
         char name[128];
@@ -92,7 +109,7 @@ static const json_t *at(const json_t *value, const char *path)
                 assert_true(size < sizeof(name));
                 memcpy(name, path, size);
                 name[size] = '\0';
-                value = json_is_array(value) ? json_array_get(value, (size_t)strtoul(name, NULL, 10))
+                value = json_is_array(value) ? json_array_get(value, (size_t)(name[0] - '0'))
                                              : json_object_get(value, name);
                 path += size + (path[size] == ' ');
         }
@@ -206,6 +223,38 @@ static void test_messages(void **state)
         assert_non_null(at(messages, "server 0 schema properties name"));
 }
 
+/* What stands in lines or events is no schema of the whole: that is text without end. */
+static void test_streams(void **state)
+{
+        const json_t *answer = at(*state, "paths /stream get responses 200");
+        const json_t *lines = at(answer, "content application/x-ndjson");
+        const json_t *events = at(answer, "content text/event-stream");
+
+        assert_int_equal(json_array_size(at(lines, "x-item-schema anyOf")), 2);
+        assert_string_equal(text_at(lines, "x-item-schema anyOf 0 $ref"),
+                            "#/components/schemas/ThingsThings");
+        assert_null(at(lines, "schema"));
+        assert_string_equal(text_at(events, "x-item-schema $ref"),
+                            "#/components/schemas/ThingsThingsPart");
+        assert_null(at(events, "schema"));
+        assert_string_equal(text_at(answer, "content application/octet-stream schema type"), "");
+        assert_string_equal(text_at(json_object_get(at(answer, "content"),
+                                                    "application/x-lines; charset=utf-8"),
+                                    "schema type"),
+                            "string");
+}
+
+static void test_headers(void **state)
+{
+        const json_t *headers = at(*state, "paths /stream get responses 200 headers");
+
+        assert_string_equal(text_at(headers, "X-Place description"), "Where it begins");
+        assert_string_equal(text_at(headers, "X-Place schema type"), "string");
+        assert_string_equal(text_at(headers, "X-Place example"), "7");
+        assert_string_equal(text_at(headers, "X-Request-ID $ref"),
+                            "#/components/headers/RequestId");
+}
+
 /* Two documents of one table are the same, byte by byte. */
 static void test_order(void **state)
 {
@@ -275,6 +324,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_messages, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_streams, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_headers, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_order, setup, teardown),
                 cmocka_unit_test(test_routes_have_documentation),
         };

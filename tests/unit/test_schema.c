@@ -69,6 +69,8 @@ static void test_strings(void **state)
         CHECK_FIELD(F_STRING(struct args, name, .def_text = "x"), "{'type':['string','null'],'default':'x'}");
         CHECK_FIELD(F_STRING(struct args, name, .in = IN_QUERY), "{'type':'string'}");
         CHECK_FIELD(F_STRING(struct args, name, .required = true, .number_ok = true), "{'type':['string','integer']}");
+        CHECK_FIELD(F_STRING(struct args, name, .in = IN_PATH, .environment = true),
+                    "{'type':'string','pattern':'^[A-Za-z_][A-Za-z0-9_]*$'}");
         CHECK_FIELD(F_TEXT(struct args, text, .required = true, .example = "\"a\""),
                     "{'type':'string','examples':['a']}");
 }

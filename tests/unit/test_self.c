@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/base/macros.h"
@@ -63,11 +64,30 @@ static void test_counted(void **state)
         assert_int_equal(self_count_fds(l), now.fds);
 }
 
+/* Who looks for the cause is not told that there are none. */
+static void test_none_left(void **state)
+{
+        struct rlimit before, none;
+        struct self now, then;
+        uint64_t n;
+
+        self_read(*state, &now);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+        none = (struct rlimit){ .rlim_cur = 3, .rlim_max = before.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        self_read(*state, &then);
+        n = self_count_fds(*state);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+        assert_int_equal(n, 3);
+        assert_true(then.resident > 0 && then.fds >= 3);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_all, loop_setup, loop_teardown),
                 cmocka_unit_test_setup_teardown(test_counted, loop_setup, loop_teardown),
+                cmocka_unit_test_setup_teardown(test_none_left, loop_setup, loop_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "agent/base/fd.h"
+#include "proc/system_commands.h"
 #include "proc/system_cpu.h"
 #include "proc/system_snapshot.h"
 #include "proc/tree.h"
@@ -26,10 +27,11 @@
 static struct system_snapshot *take(struct system_owners *owners)
 {
         CLEANUP(system_cpu_free) struct system_cpu *cpu = system_cpu_new();
+        CLEANUP(system_commands_free) struct system_commands *commands = system_commands_new();
         struct system_snapshot *s = NULL;
         struct error err = ERROR_INIT;
 
-        assert_int_equal(system_snapshot_take(cpu, owners, &s, &err), 0);
+        assert_int_equal(system_snapshot_take(cpu, commands, owners, &s, &err), 0);
         assert_null(owners->v);
         for (size_t i = 1; i < s->n; i++)
                 assert_true(s->processes[i - 1].pid < s->processes[i].pid);
@@ -99,6 +101,70 @@ static void test_ourselves(void **state)
         assert_int_equal(p->name.size, 15);
         assert_memory_equal(system_snapshot_text(s, &p->name), "test_system_sna", 15);
         assert_non_null(strstr(system_snapshot_text(s, &p->command), "test_system_snapshot"));
+}
+
+/* Command lines are kept between looks, but not those of the program that it was before. */
+static void test_another_program(void **state)
+{
+        static const char script[] = "echo; kill -STOP $$; exec sleep 1000";
+        CLEANUP(system_cpu_free) struct system_cpu *cpu = system_cpu_new();
+        CLEANUP(system_commands_free) struct system_commands *commands = system_commands_new();
+        pid_t pid = start(script, NULL, false);
+        bool is_sleep = false;
+        int status;
+
+        (void)state;
+        assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
+        assert_true(WIFSTOPPED(status));
+        for (unsigned n = 0; !is_sleep; n++) {
+                CLEANUP(system_snapshot_free) struct system_snapshot *s = NULL;
+                struct system_owners none = { 0 };
+                struct error err = ERROR_INIT;
+                const struct system_process *p;
+
+                assert_int_equal(system_snapshot_take(cpu, commands, &none, &s, &err), 0);
+                p = find(s, pid);
+                assert_non_null(p);
+                /* The kernel sets the name first, and for a moment there are no arguments. */
+                is_sleep = p->name.size == 5 && p->command.size > 0 &&
+                           memcmp(system_snapshot_text(s, &p->name), "sleep", 5) == 0;
+                if (is_sleep) {
+                        assert_int_equal(p->command.size, strlen("sleep 1000"));
+                        assert_memory_equal(system_snapshot_text(s, &p->command), "sleep 1000", 10);
+                } else if (n < 2) {
+                        assert_int_equal(p->command.size, strlen("bash -c ") + strlen(script));
+                }
+                if (n == 1)
+                        assert_int_equal(kill(pid, SIGCONT), 0);
+        }
+        end(pid);
+}
+
+static void test_kept_commands(void **state)
+{
+        CLEANUP(system_commands_free) struct system_commands *c = system_commands_new();
+        struct system_command one = { .pid = 7, .start = 1, .image = 2, .read_us = 1000 };
+        struct system_command unknown = { .pid = 8, .start = 1, .read_us = 1000 };
+        const struct system_command *found;
+
+        (void)state;
+        system_commands_begin(c, 1000);
+        system_commands_keep(c, &one, "lost with the look that failed", 5);
+        system_commands_begin(c, 1000);
+        assert_null(system_commands_find(c, 7));
+        system_commands_keep(c, &unknown, "x", 1);
+        system_commands_keep(c, &one, "text", 4);
+        one.pid = 3;
+        system_commands_keep(c, &one, "", 0);
+        system_commands_end(c);
+        system_commands_begin(c, 1000 + SYSTEM_COMMANDS_FRESH_US - 1);
+        found = system_commands_find(c, 7);
+        assert_non_null(found);
+        assert_memory_equal(system_commands_text(c, found), "text", found->size);
+        assert_string_equal(system_commands_text(c, system_commands_find(c, 3)), "");
+        assert_null(system_commands_find(c, 8));
+        system_commands_begin(c, 1000 + SYSTEM_COMMANDS_FRESH_US);
+        assert_null(system_commands_find(c, 7));
 }
 
 static void test_long_command_is_cut(void **state)
@@ -264,6 +330,8 @@ static void test_out_of_descriptors(void **state)
         for (rlim_t left = 0; left < 3;
              left++) { /* one for /proc, one for the process, one for its files */
                 CLEANUP(system_cpu_free) struct system_cpu *cpu = system_cpu_new();
+                CLEANUP(system_commands_free)
+                struct system_commands *commands = system_commands_new();
                 struct system_owners owners = { 0 };
                 struct system_snapshot *s = NULL;
                 struct error err = ERROR_INIT;
@@ -271,7 +339,7 @@ static void test_out_of_descriptors(void **state)
                 none = (struct rlimit){ (rlim_t)highest + left, limit.rlim_max };
                 assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
                 system_owners_add(&owners, EXECUTION, EXECUTION, "running", 1, false);
-                assert_int_equal(system_snapshot_take(cpu, &owners, &s, &err), -EMFILE);
+                assert_int_equal(system_snapshot_take(cpu, commands, &owners, &s, &err), -EMFILE);
                 assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
                 assert_null(owners.v);
                 assert_null(s);
@@ -282,6 +350,8 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_ourselves),
+                cmocka_unit_test(test_another_program),
+                cmocka_unit_test(test_kept_commands),
                 cmocka_unit_test(test_long_command_is_cut),
                 cmocka_unit_test(test_owners),
                 cmocka_unit_test(test_a_leader_that_is_gone),
